@@ -1,0 +1,76 @@
+"""Images as uint8 tensors in, normalised batches out.
+
+Source of "digits": the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI
+Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49; it ships with scikit-learn.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnet_lib._arguments import check_choice
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels, split into training and test.
+
+    Images are uint8, (N, C, H, W); labels are int64, (N,), from 0 up.
+    """
+
+    name: str
+    num_classes: int
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    @property
+    def channels(self) -> int:
+        return self.train_images.shape[1]
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 → float32 of the same shape, with mean 0 and standard deviation 1 over the *training* images.
+
+        >>> digits = load_dataset("digits")
+        >>> x = digits.normalise(digits.train_images)
+        >>> print(f"{x.mean().abs():.3f} {x.std():.3f}")
+        0.000 1.000
+        """
+        train = self.train_images.float()
+        mean = train.mean((0, 2, 3), keepdim=True)
+        std = train.std((0, 2, 3), keepdim=True)
+        return (images.float() - mean) / std
+
+
+def load_digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8×8 pixels with values 0 to 16, split into 1,437 and 360.
+
+    >>> digits = load_digits()
+    >>> digits.train_images.shape, digits.test_images.shape
+    (torch.Size([1437, 1, 8, 8]), torch.Size([360, 1, 8, 8]))
+    """
+    from sklearn.datasets import load_digits as load  # here, since only this data set needs scikit-learn
+
+    bunch = load()
+    # NumPy keeps RandomState's numbers the same in every release, so the split never changes.
+    order = np.random.RandomState(0).permutation(len(bunch.images))
+    images = torch.from_numpy(bunch.images[order].astype(np.uint8)).unsqueeze(1)
+    labels = torch.from_numpy(bunch.target[order].astype(np.int64))
+    return Dataset("digits", 10, images[:-360], labels[:-360], images[-360:], labels[-360:])
+
+
+DATASETS: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
+
+
+def load_dataset(name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    check_choice("dataset", name, DATASETS)
+    return DATASETS[name]()

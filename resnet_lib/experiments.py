@@ -1,0 +1,152 @@
+"""Grids of runs: depth × shortcut × seed, and what they add up to."""
+
+import statistics
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from resnet_lib._arguments import check_count
+from resnet_lib.datasets import load_dataset
+from resnet_lib.records import Recipe, Record, find_record, save_record
+from resnet_lib.training import choose_device, train
+
+
+def degradation_grid(
+    depths: Sequence[int] = (8, 20, 56),
+    shortcuts: Sequence[str] = ("none", "A"),
+    seeds: int = 3,
+    **settings: Any,
+) -> list[Recipe]:
+    """A recipe for every depth, shortcut and seed 0, …, seeds-1; ``settings`` are further fields of `Recipe`.
+
+    The seeds change last, so that a grid cut short has seen every network.
+
+    Raises:
+        TypeError, ValueError: a value out of range.
+
+    Source: the comparison of He et al. 2016, figure 6 (plain and residual networks, deeper and deeper).
+
+    >>> [recipe.name for recipe in degradation_grid(depths=[56], seeds=1)]
+    ['digits-plain-56-seed0', 'digits-residual-A-56-seed0']
+    """
+    check_count("seeds", seeds)
+    return [
+        Recipe(depth=depth, shortcut=shortcut, seed=seed, **settings)
+        for seed in range(seeds)
+        for depth in dict.fromkeys(depths)
+        for shortcut in dict.fromkeys(shortcuts)
+    ]
+
+
+def run_grid(recipes: Sequence[Recipe], out: str | Path | None = None, device: str = "auto") -> list[Record]:
+    """Train every recipe and return the records, in the order of the recipes.
+
+    With ``out``, each run leaves its record in that folder as soon as it ends, and a run whose record is there already
+    is not done again. On a CPU one run trains on each core, in one thread, so that the figures do not depend on how
+    many cores there are. An interrupt (Ctrl-C) ends the runs under way after their epoch and keeps the finished ones.
+
+    Raises:
+        ValueError: an unknown data set, a device that is not here, or an ``out`` that is a file.
+    """
+    torch_device = choose_device(device)
+    folder = _make_folder(Path(out)) if out is not None else None
+    records = {recipe: find_record(recipe, folder) if folder else None for recipe in recipes}
+    missing = [recipe for recipe, record in records.items() if record is None]
+    if missing:
+        records.update(zip(missing, _train_all(missing, torch_device, folder), strict=True))
+    return [records[recipe] for recipe in recipes]
+
+
+def _make_folder(out: Path) -> Path:
+    """Make the folder before the first run, not after it: a record without a place would be lost."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"out must be a folder, got {out}, where a file is in the way: name another") from None
+    return out
+
+
+def _train_all(recipes: Sequence[Recipe], device: torch.device, folder: Path | None) -> list[Record]:
+    datasets = {name: load_dataset(name) for name in {recipe.dataset for recipe in recipes}}
+    stop = threading.Event()
+    # Deeper networks take longer in proportion, so the bar counts layers × epochs.
+    work = sum(recipe.depth * recipe.epochs for recipe in recipes)
+    with tqdm(total=work, bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}") as bar:
+
+        def run(recipe: Recipe) -> Record:
+            def on_epoch(loss: float) -> None:
+                if stop.is_set():
+                    raise InterruptedError("another run failed or the user stopped the grid")
+                with bar.get_lock():
+                    bar.set_postfix_str(f"{recipe.name} loss {loss:.3f}", refresh=False)
+                    bar.update(recipe.depth)
+
+            record = train(recipe, datasets[recipe.dataset], device, on_epoch)
+            if folder:
+                save_record(record, folder)
+            return record
+
+        if device.type != "cpu":
+            return [run(recipe) for recipe in recipes]
+        cores = torch.get_num_threads()
+        pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            return list(pool.map(run, recipes))
+        finally:  # after an interrupt or an error the runs under way end at their next epoch
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(cores)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The runs of one network, over its seeds: mean and standard deviation of the errors, in percent.
+
+    The standard deviation is the sample's, with n-1 in the denominator; of one run it is None.
+    """
+
+    depth: int
+    shortcut: str
+    n: int
+    train_error: float
+    train_std: float | None
+    test_error: float
+    test_std: float | None
+
+
+def summarize(records: Iterable[Record]) -> list[Summary]:
+    """One `Summary` a depth and shortcut, plain networks first, then by depth."""
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.recipe.shortcut, record.recipe.depth), []).append(record)
+    rows = []
+    for (shortcut, depth), group in sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])):
+        train_error, train_std = _mean_and_std([record.train_error for record in group])
+        test_error, test_std = _mean_and_std([record.test_error for record in group])
+        rows.append(Summary(depth, shortcut, len(group), train_error, train_std, test_error, test_std))
+    return rows
+
+
+def _mean_and_std(values: list[float]) -> tuple[float, float | None]:
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def format_table(records: Iterable[Record]) -> str:
+    """The summaries as a table for a terminal or a notebook, errors in percent."""
+    lines = ["network       depth   n   training error %     test error %"]
+    for row in summarize(records):
+        network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
+        train_cell = _format_error(row.train_error, row.train_std)
+        test_cell = _format_error(row.test_error, row.test_std)
+        lines.append(f"{network:<12}  {row.depth:>5} {row.n:>3}   {train_cell:>16} {test_cell:>16}")
+    return "\n".join(lines)
+
+
+def _format_error(mean: float, std: float | None) -> str:
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:5.2f}"

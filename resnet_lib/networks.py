@@ -1,0 +1,270 @@
+"""Whole networks: blocks stacked in stages between a stem and a head.
+
+Sources
+-------
+He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
+    Table 1 lists the ImageNet networks, section 4.2 describes the CIFAR networks.
+torchvision.models.resnet gives the names of the modules, so that its weights load into these networks.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_lib._arguments import check_count, check_counts, check_depth, check_images
+from resnet_lib.blocks import BasicBlock, Bottleneck, conv3x3
+
+
+def make_layer(
+    block: type[BasicBlock] | type[Bottleneck],
+    in_channels: int,
+    channels: int,
+    num_blocks: int,
+    stride: int = 1,
+    shortcut: str = "B",
+    bias: bool = False,
+) -> nn.Sequential:
+    """One stage: ``num_blocks`` blocks, of which only the first may change the shape.
+
+    Shapes: (N, in_channels, H, W) → (N, channels·expansion, ⌈H/stride⌉, ⌈W/stride⌉).
+
+    Source: He et al. 2016, table 1; `_make_layer` in torchvision.
+
+    >>> make_layer(Bottleneck, 64, 64, 3)(torch.rand(1, 64, 56, 56)).shape
+    torch.Size([1, 256, 56, 56])
+    """
+    blocks = []
+    for i in range(num_blocks):
+        blocks.append(block(in_channels, channels, stride if i == 0 else 1, shortcut, bias=bias))
+        in_channels = channels * block.expansion
+    return nn.Sequential(*blocks)
+
+
+def initialize(network: nn.Module) -> None:
+    """Draw every convolution's weights from He's normal distribution, variance 2 / (k·k·out_channels).
+
+    BatchNorm keeps PyTorch's start (weight 1, bias 0) and so does the linear layer.
+
+    Source: He et al. 2015, https://arxiv.org/abs/1502.01852, equation 14; `fan_out` as in torchvision.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def zero_last_batchnorm(network: nn.Module) -> None:
+    """Let every residual branch start at zero, so that every block starts as ReLU of its shortcut.
+
+    Source: Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 5.1; torchvision's `zero_init_residual`.
+    """
+    for module in network.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.zeros_(module.bn3.weight)
+        elif isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
+
+
+class ResNet(nn.Module):
+    """The paper's network for ImageNet: a 7×7 stem, four stages of blocks, global average pooling, a linear layer.
+
+    Shapes: (N, in_channels, H, W) → (N, num_classes), for H and W from 32 up. At 224 the stages work on
+    56, 28, 14 and 7 pixels.
+
+    Args:
+        block: `BasicBlock` or `Bottleneck`.
+        layers: blocks in each of the four stages.
+        num_classes: length of the output.
+        in_channels: channels of the image.
+        shortcut: "none", "A", "B" or "C", see `make_shortcut`.
+        bias: give every convolution a bias, as many tutorials do; BatchNorm makes them dead weight.
+        zero_init_residual: start every residual branch at zero.
+
+    Raises:
+        TypeError, ValueError: any of these out of range.
+
+    Source: He et al. 2016, table 1.
+
+    >>> ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)(torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: Sequence[int],
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        *,
+        shortcut: str = "B",
+        bias: bool = False,
+        zero_init_residual: bool = False,
+    ) -> None:
+        super().__init__()
+        if not hasattr(block, "expansion"):
+            raise TypeError(f"block must be a block class such as BasicBlock or Bottleneck, got {block!r}")
+        _check_layers(layers)
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        if zero_init_residual and shortcut == "none":
+            raise ValueError(
+                "zero_init_residual=True needs a shortcut, else the output is constant: got shortcut='none'"
+            )
+
+        self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=bias)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        expansion = block.expansion
+        self.layer1 = make_layer(block, 64, 64, layers[0], 1, shortcut, bias)
+        self.layer2 = make_layer(block, 64 * expansion, 128, layers[1], 2, shortcut, bias)
+        self.layer3 = make_layer(block, 128 * expansion, 256, layers[2], 2, shortcut, bias)
+        self.layer4 = make_layer(block, 256 * expansion, 512, layers[3], 2, shortcut, bias)
+        self.fc = nn.Linear(512 * expansion, num_classes)
+
+        initialize(self)
+        if zero_init_residual:
+            zero_last_batchnorm(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_images(x, self.conv1.in_channels)
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, H/2, W/2)
+        x = self.maxpool(x)  # (N, 64, H/4, W/4)
+        x = self.layer1(x)
+        x = self.layer2(x)  # (N, 128·expansion, H/8, W/8)
+        x = self.layer3(x)  # (N, 256·expansion, H/16, W/16)
+        x = self.layer4(x)  # (N, 512·expansion, H/32, W/32)
+        # The mean over height and width is global average pooling, and its backward repeats bit for bit on a GPU.
+        return self.fc(x.mean((2, 3)))
+
+
+def _check_layers(layers: Sequence[int]) -> None:
+    wanted = "layers must hold 4 block counts, one a stage, such as [3, 4, 6, 3]"
+    if isinstance(layers, str) or not isinstance(layers, Sequence):
+        raise TypeError(f"{wanted}, got {layers!r}")
+    if len(layers) != 4:
+        raise ValueError(f"{wanted}, got {len(layers)}: {list(layers)!r}")
+    for i, count in enumerate(layers):
+        check_count(f"layers[{i}]", count)
+
+
+def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
+    """ResNet-18; ``options`` are the keyword arguments of `ResNet`.
+
+    >>> sum(p.numel() for p in resnet18().parameters())
+    11689512
+    """
+    return ResNet(BasicBlock, [2, 2, 2, 2], num_classes, in_channels, **options)
+
+
+def resnet34(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
+    """ResNet-34; ``options`` are the keyword arguments of `ResNet`.
+
+    >>> sum(p.numel() for p in resnet34().parameters())
+    21797672
+    """
+    return ResNet(BasicBlock, [3, 4, 6, 3], num_classes, in_channels, **options)
+
+
+def resnet50(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
+    """ResNet-50; ``options`` are the keyword arguments of `ResNet`.
+
+    >>> sum(p.numel() for p in resnet50().parameters())
+    25557032
+    """
+    return ResNet(Bottleneck, [3, 4, 6, 3], num_classes, in_channels, **options)
+
+
+def resnet101(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
+    """ResNet-101; ``options`` are the keyword arguments of `ResNet`.
+
+    >>> sum(p.numel() for p in resnet101().parameters())
+    44549160
+    """
+    return ResNet(Bottleneck, [3, 4, 23, 3], num_classes, in_channels, **options)
+
+
+def resnet152(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
+    """ResNet-152; ``options`` are the keyword arguments of `ResNet`.
+
+    >>> sum(p.numel() for p in resnet152().parameters())
+    60192808
+    """
+    return ResNet(Bottleneck, [3, 8, 36, 3], num_classes, in_channels, **options)
+
+
+def plain18(num_classes: int = 1000, in_channels: int = 3, *, bias: bool = False) -> ResNet:
+    """ResNet-18 without its shortcuts, the paper's plain network of 18 layers.
+
+    >>> sum(p.numel() for p in plain18().parameters())
+    11515688
+    """
+    return ResNet(BasicBlock, [2, 2, 2, 2], num_classes, in_channels, shortcut="none", bias=bias)
+
+
+def plain34(num_classes: int = 1000, in_channels: int = 3, *, bias: bool = False) -> ResNet:
+    """ResNet-34 without its shortcuts, the paper's plain network of 34 layers.
+
+    >>> sum(p.numel() for p in plain34().parameters())
+    21623848
+    """
+    return ResNet(BasicBlock, [3, 4, 6, 3], num_classes, in_channels, shortcut="none", bias=bias)
+
+
+class CifarResNet(nn.Module):
+    """The paper's network for small images: a 3×3 stem without pooling, three stages, 6n+2 weight layers.
+
+    With the same width and depth, the plain network and the one with option A have the same parameters.
+
+    Shapes: (N, in_channels, H, W) → (N, num_classes). The stages work on H, ⌈H/2⌉ and ⌈H/4⌉ pixels with
+    width, 2·width and 4·width channels.
+
+    Args:
+        depth: weight layers, 6n+2: 8, 14, 20, 26, 32, …
+        shortcut: "none", "A", "B" or "C", see `make_shortcut`.
+        width: channels of the first stage.
+        in_channels: channels of the image.
+        num_classes: length of the output.
+
+    Raises:
+        TypeError, ValueError: any of these out of range; for a depth that is not 6n+2 the nearest two are named.
+
+    Source: He et al. 2016, section 4.2.
+
+    >>> CifarResNet(20, "none", width=8, in_channels=1)(torch.rand(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self, depth: int, shortcut: str = "A", *, width: int = 16, in_channels: int = 3, num_classes: int = 10
+    ) -> None:
+        super().__init__()
+        check_depth(depth)
+        check_counts(width=width, in_channels=in_channels, num_classes=num_classes)
+        blocks_per_stage = (depth - 2) // 6
+        self.conv1 = conv3x3(in_channels, width)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = make_layer(BasicBlock, width, width, blocks_per_stage, 1, shortcut)
+        self.layer2 = make_layer(BasicBlock, width, 2 * width, blocks_per_stage, 2, shortcut)
+        self.layer3 = make_layer(BasicBlock, 2 * width, 4 * width, blocks_per_stage, 2, shortcut)
+        self.fc = nn.Linear(4 * width, num_classes)
+        initialize(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_images(x, self.conv1.in_channels)
+        x = F.relu(self.bn1(self.conv1(x)))  # (N, width, H, W)
+        x = self.layer1(x)
+        x = self.layer2(x)  # (N, 2·width, H/2, W/2)
+        x = self.layer3(x)  # (N, 4·width, H/4, W/4)
+        return self.fc(x.mean((2, 3)))
+
+
+def cifar_resnet(
+    depth: int, shortcut: str = "A", *, width: int = 16, in_channels: int = 3, num_classes: int = 10
+) -> CifarResNet:
+    """`CifarResNet` under the name of the other builders.
+
+    >>> sum(p.numel() for p in cifar_resnet(20).parameters())
+    269722
+    """
+    return CifarResNet(depth, shortcut, width=width, in_channels=in_channels, num_classes=num_classes)
