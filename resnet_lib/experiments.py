@@ -120,16 +120,21 @@ class Summary:
     test_std: float | None
 
 
-def summarize(records: Iterable[Record]) -> list[Summary]:
-    """One `Summary` a depth and shortcut, plain networks first, then by depth."""
+def group_runs(records: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
+    """The runs of each network, {(shortcut, depth): runs}: plain networks first, then by shortcut and depth."""
     groups: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         groups.setdefault((record.recipe.shortcut, record.recipe.depth), []).append(record)
+    return dict(sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])))
+
+
+def summarize(records: Iterable[Record]) -> list[Summary]:
+    """One `Summary` a network, in the order of `group_runs`."""
     rows = []
-    for (shortcut, depth), group in sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])):
-        train_error, train_std = _mean_and_std([record.train_error for record in group])
-        test_error, test_std = _mean_and_std([record.test_error for record in group])
-        rows.append(Summary(depth, shortcut, len(group), train_error, train_std, test_error, test_std))
+    for (shortcut, depth), runs in group_runs(records).items():
+        train_error, train_std = _mean_and_std([run.train_error for run in runs])
+        test_error, test_std = _mean_and_std([run.test_error for run in runs])
+        rows.append(Summary(depth, shortcut, len(runs), train_error, train_std, test_error, test_std))
     return rows
 
 
