@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from resnet_lib._arguments import check_choice
 
@@ -23,16 +22,16 @@ class Dataset:
 
     name: str
     num_classes: int
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
 
     @property
     def channels(self) -> int:
         return self.train_images.shape[1]
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 → float32 of the same shape, with mean 0 and standard deviation 1 over the *training* images.
 
         >>> digits = load_dataset("digits")

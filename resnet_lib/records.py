@@ -11,6 +11,7 @@ import os
 import platform
 import warnings
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """What one must know of a machine to judge a figure: hardware and versions, and nothing that names its owner."""
+    """What one must know to judge a figure: hardware, versions and date, and nothing that names the machine's owner."""
     from resnet_lib import __version__
 
     return {
@@ -107,6 +108,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "resnet_lib": __version__,
+        "date": datetime.now(UTC).date().isoformat(),
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_lib._arguments import check_choice
 from resnet_lib.datasets import Dataset
@@ -43,9 +43,9 @@ def choose_device(device: str = "auto") -> torch.device:
 
 def train_epoch(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    order: Tensor,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    order: torch.Tensor,
     batch_size: int,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
@@ -70,7 +70,9 @@ def train_epoch(
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1024) -> tuple[float, float]:
+def evaluate(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 1024
+) -> tuple[float, float]:
     """The model in evaluation mode over all images → mean loss, and error in percent.
 
     Shapes: images (N, C, H, W) float32, labels (N,) int64.
@@ -154,6 +156,8 @@ def train(
     )
 
 
-def _on_device(dataset: Dataset, images: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _on_device(
+    dataset: Dataset, images: torch.Tensor, labels: torch.Tensor, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     images = dataset.normalise(images).contiguous(memory_format=torch.channels_last)
     return images.to(device), labels.to(device)

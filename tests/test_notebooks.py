@@ -1,0 +1,188 @@
+"""The chapters are stored as a reader should find them, and teach the library's own code."""
+
+import ast
+import base64
+import inspect
+import re
+import textwrap
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from notebook_files import CHAPTERS, ROOT, code_cells, has_tag, read, solutions, taught_definitions
+from torch import nn
+
+from resnet_lib import _arguments, blocks, networks, training
+
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+@every_chapter
+def test_is_executed_in_order_without_errors_and_warnings(path):
+    cells = code_cells(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error", output
+            assert output.get("name") != "stderr", output.text
+
+
+@every_chapter
+def test_every_picture_is_small_and_has_alt_text(path):
+    for cell in code_cells(read(path)):
+        pictures = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+        for picture in pictures:
+            assert len(base64.b64decode(picture)) < 80_000, cell.source
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40, cell.source
+
+
+@every_chapter
+def test_keeps_no_trace_of_the_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/(home|Users|root|tmp)/|[A-Z]:\\\\", text)
+    notebook = read(path)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert all(set(cell.metadata) <= {"tags", "mystnb"} for cell in notebook.cells)
+
+
+@every_chapter
+def test_begins_with_its_question_and_a_hidden_set_up_cell(path):
+    title, set_up = read(path).cells[:2]
+    assert re.match(rf"# {int(path.stem[:2])}\. ", title.source)
+    assert "**The question.**" in title.source and "After this chapter you can" in title.source
+    assert has_tag(set_up, "remove-cell") and 'find_spec("resnet_lib")' in set_up.source
+
+
+@every_chapter
+def test_set_up_cell_names_the_repository_of_the_configuration(path):
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    assert f'"git+{repository}"' in read(path).cells[1].source
+
+
+@every_chapter
+def test_ends_with_exercises_that_have_solutions_and_a_summary_of_three_lines(path):
+    exercises, summary = read(path).cells[-1].source.split("## Summary")
+    numbers = re.findall(r"^\*\*(\d+)\. ", exercises, flags=re.MULTILINE)
+    assert [int(n) for n in numbers] == list(range(1, len(numbers) + 1)) and 4 <= len(numbers) <= 6
+    assert exercises.count("<summary>Hint</summary>") == exercises.count("<summary>Solution</summary>") == len(numbers)
+    assert exercises.count("<details>") == exercises.count("</details>") == 2 * len(numbers)
+    assert len(re.findall(r"^- ", summary, flags=re.MULTILINE)) == 3
+
+
+@every_chapter
+def test_markdown_is_plain_so_that_colab_renders_it(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"^(```|:::)\{", cell.source, flags=re.MULTILINE), "a MyST directive"
+            assert not re.search(r"\{[a-z:]+\}`", cell.source), "a MyST role"
+
+
+@every_chapter
+def test_a_measurement_whose_output_is_not_compared_is_followed_by_its_claim(path):
+    cells = code_cells(read(path))
+    for i, cell in enumerate(cells):
+        if has_tag(cell, "nbval-ignore-output") and re.search(r"run_grid|train_epoch", cell.source):
+            claim = next((c for c in cells[i + 1 :] if not has_tag(c, "nbval-ignore-output")), None)
+            assert claim is not None and "assert" in claim.source, f"no claim after:\n{cell.source}"
+
+
+class WithoutDocstrings(ast.NodeTransformer):
+    def drop(self, node):
+        self.generic_visit(node)
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        return node
+
+    visit_FunctionDef = visit_ClassDef = drop  # noqa: N815
+
+
+def tree_of(source):
+    return ast.dump(WithoutDocstrings().visit(ast.parse(textwrap.dedent(source))))
+
+
+def library_object(name):
+    return next(getattr(module, name) for module in (blocks, networks, training) if hasattr(module, name))
+
+
+taught = pytest.mark.parametrize("definition", taught_definitions(), ids=lambda d: f"{d.chapter.stem}-{d.name}")
+
+
+@taught
+def test_taught_code_is_the_library_s_code(definition):
+    assert tree_of(definition.source) == tree_of(inspect.getsource(library_object(definition.name)))
+
+
+def taught_namespace():
+    """Every taught definition, run with the names that the chapters import."""
+    namespace = {"nn": nn, "torch": torch, "F": F, **vars(_arguments)}
+    namespace |= {name: getattr(blocks, name) for name in ("conv1x1", "conv3x3", "make_shortcut")}
+    for definition in taught_definitions():
+        exec(definition.source, namespace)
+    return namespace
+
+
+BLOCKS = {
+    "Residual": [(3, 3), (3, 6, True, 2)],
+    "BasicBlock": [(4, 4), (4, 8, 2)],
+    "Bottleneck": [(8, 4), (16, 4), (8, 4, 2)],
+    "resnet_block": [(4, 8, 2), (4, 4, 2, True)],
+}
+TAUGHT_BLOCKS = [(d.name, arguments) for d in taught_definitions() for arguments in BLOCKS.get(d.name, [])]
+
+
+@pytest.mark.parametrize(("name", "arguments"), TAUGHT_BLOCKS)
+def test_taught_block_computes_what_the_library_computes(name, arguments):
+    results = []
+    for build in (taught_namespace()[name], library_object(name)):
+        torch.manual_seed(0)
+        module = build(*arguments)
+        module = nn.Sequential(*module) if isinstance(module, list) else module
+        x = torch.randn(2, arguments[0], 8, 8, requires_grad=True)
+        out = module(x)
+        out.square().sum().backward()
+        gradients = {f"gradient of {key}": parameter.grad for key, parameter in module.named_parameters()}
+        results.append({"out": out, "gradient of x": x.grad, **gradients, **module.state_dict()})
+    taught, library = results
+    assert taught.keys() == library.keys()
+    assert all(torch.equal(taught[key], library[key]) for key in taught)
+
+
+def test_taught_loop_computes_what_the_library_computes():
+    results = []
+    for loop in (taught_namespace(), vars(training)):
+        torch.manual_seed(0)
+        model = networks.cifar_resnet(8, width=4, in_channels=1)
+        images, labels, order = torch.randn(50, 1, 8, 8), torch.randint(10, (50,)), torch.randperm(50)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=4)
+        trained = loop["train_epoch"](model, images, labels, order, 16, optimizer, scheduler)
+        results.append((trained, loop["evaluate"](model, images, labels, 20), model.state_dict()))
+    (taught_epoch, taught_error, taught_state), (epoch, error, state) = results
+    assert (taught_epoch, taught_error) == (epoch, error)
+    assert all(torch.equal(taught_state[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("source", [s for _, s in solutions()], ids=[name for name, _ in solutions()])
+def test_solution_runs_as_it_stands(source, monkeypatch):
+    from resnet_lib import experiments
+
+    # Solutions that measure would take minutes: one epoch shows that they run, the chapter's own cells what they show.
+    grid = experiments.degradation_grid
+    monkeypatch.setattr(
+        experiments,
+        "degradation_grid",
+        lambda depths=(8,), shortcuts=("none",), seeds=1, **settings: grid(
+            [min(depths)], shortcuts, 1, **{**settings, "epochs": 1}
+        ),
+    )
+    exec(compile(source, "solution", "exec"), {"__name__": "solution"})
+
+
+def test_long_run_of_chapter_1_is_quoted_as_recorded():
+    from resnet_lib.records import load_records
+
+    records = load_records(ROOT / "book" / "results" / "digits-long")
+    one, two, three = (f"{record.train_error:.1f}" for record in records)
+    assert f"{one}, {two} and {three} %" in read(CHAPTERS[0]).cells[-1].source
