@@ -28,7 +28,7 @@ def check_counts(**counts: Any) -> None:
         check_count(name, value)
 
 
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Refuse a value that is not among ``choices``.
 
     >>> check_choice("shortcut", "D", ["none", "A"])

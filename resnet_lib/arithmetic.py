@@ -1,0 +1,298 @@
+"""The arithmetic of a network, twice: in closed form, and measured while it runs. The two agree exactly.
+
+Parameters are all learned values: BatchNorm's weight and bias count, its running mean and variance don't.
+Multiply-adds (MACs) are for one image; a product and its addition are one. Convolutions and linear layers count; their
+biases, BatchNorm, ReLU, pooling and the shortcut's addition don't. Those touch a value a few times at most, where a
+3×3 convolution over 64 channels spends 576 multiply-adds on it. The paper says FLOPs for the same count.
+torchinfo's multiply-adds are these and, besides, one for every other parameter, a convolution's bias once a pixel.
+Sizes are positive whole numbers; anything else raises a TypeError or ValueError that names it.
+
+Sources
+-------
+He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
+    Table 1 gives the ImageNet networks and their FLOPs, figure 5 both blocks, section 4.2 the CIFAR networks.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from resnet_lib._arguments import check_choice, check_count, check_counts, check_depth, check_shortcut
+
+
+def conv_parameters(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> int:
+    """Parameters of a square convolution: kernel_size² · in_channels · out_channels, and a bias a channel if any.
+
+    >>> 2 * conv_parameters(256, 256, 3)
+    1179648
+    >>> conv_parameters(256, 64, 1) + conv_parameters(64, 64, 3) + conv_parameters(64, 256, 1)
+    69632
+    """
+    check_counts(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size)
+    return kernel_size**2 * in_channels * out_channels + (out_channels if bias else 0)
+
+
+def batchnorm_parameters(channels: int) -> int:
+    """Parameters of BatchNorm: a weight and a bias a channel.
+
+    >>> batchnorm_parameters(64)
+    128
+    """
+    check_count("channels", channels)
+    return 2 * channels
+
+
+def linear_parameters(in_features: int, out_features: int) -> int:
+    """Parameters of a linear layer: in_features weights and a bias an output.
+
+    >>> linear_parameters(512, 1000)
+    513000
+    """
+    check_counts(in_features=in_features, out_features=out_features)
+    return (in_features + 1) * out_features
+
+
+def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
+    """Pixels along one side after a convolution or a pooling: ⌊(size + 2·padding − kernel_size) / stride⌋ + 1.
+
+    Raises:
+        ValueError: a kernel that is larger than the padded image.
+
+    >>> output_size(224, kernel_size=7, stride=2, padding=3)
+    112
+    """
+    check_counts(size=size, kernel_size=kernel_size, stride=stride)
+    check_count("padding", padding, at_least=0)
+    padded = size + 2 * padding
+    if kernel_size > padded:
+        raise ValueError(f"kernel_size must be at most {padded}, the padded size in pixels, got {kernel_size}")
+    return (padded - kernel_size) // stride + 1
+
+
+def conv_macs(in_channels: int, out_channels: int, kernel_size: int, output_pixels: int) -> int:
+    """Multiply-adds of a square convolution: every weight works once at every output pixel (height · width of them).
+
+    >>> conv_macs(64, 64, 3, 56 * 56), conv_macs(128, 128, 3, 28 * 28)
+    (115605504, 115605504)
+    """
+    check_count("output_pixels", output_pixels)
+    return conv_parameters(in_channels, out_channels, kernel_size) * output_pixels
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters, and multiply-adds for one image. Costs add up, and a whole number multiplies them.
+
+    >>> 2 * Cost(10, 100) + Cost(1, 5)
+    Cost(parameters=21, macs=205)
+    """
+
+    parameters: int = 0
+    macs: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.parameters + other.parameters, self.macs + other.macs)
+
+    def __rmul__(self, times: int) -> "Cost":
+        return Cost(times * self.parameters, times * self.macs)
+
+
+def conv_batchnorm_cost(in_channels: int, out_channels: int, kernel_size: int, size: int, bias: bool = False) -> Cost:
+    """A convolution that puts out size × size pixels, and its BatchNorm.
+
+    >>> conv_batchnorm_cost(3, 64, kernel_size=7, size=112)
+    Cost(parameters=9536, macs=118013952)
+    """
+    parameters = conv_parameters(in_channels, out_channels, kernel_size, bias) + batchnorm_parameters(out_channels)
+    return Cost(parameters, conv_macs(in_channels, out_channels, kernel_size, size**2))
+
+
+def shortcut_cost(shortcut: str, in_channels: int, out_channels: int, size: int, stride: int, bias: bool) -> Cost:
+    """The path around a block of size × size output pixels: only the 1×1 convolutions of B and C cost anything.
+
+    >>> shortcut_cost("B", 64, 128, size=28, stride=2, bias=False)
+    Cost(parameters=8448, macs=6422528)
+    """
+    check_shortcut(shortcut)
+    projects = shortcut == "C" or (shortcut == "B" and (stride != 1 or in_channels != out_channels))
+    return conv_batchnorm_cost(in_channels, out_channels, 1, size, bias) if projects else Cost()
+
+
+def basic_block_cost(
+    in_channels: int, channels: int, size: int, stride: int = 1, shortcut: str = "B", bias: bool = False
+) -> Cost:
+    """Two 3×3 convolutions with BatchNorm, and a shortcut, on an input of size × size pixels.
+
+    >>> basic_block_cost(64, 64, size=56)  # 73,728 parameters in the convolutions, 256 in BatchNorm
+    Cost(parameters=73984, macs=231211008)
+    """
+    out_size = output_size(size, 3, stride, padding=1)
+    return (
+        conv_batchnorm_cost(in_channels, channels, 3, out_size, bias)
+        + conv_batchnorm_cost(channels, channels, 3, out_size, bias)
+        + shortcut_cost(shortcut, in_channels, channels, out_size, stride, bias)
+    )
+
+
+def bottleneck_cost(
+    in_channels: int, channels: int, size: int, stride: int = 1, shortcut: str = "B", bias: bool = False
+) -> Cost:
+    """1×1 down, 3×3, 1×1 up to 4·channels, with BatchNorm, and a shortcut, on an input of size × size pixels.
+
+    The stride sits on the 3×3 convolution, as in torchvision, so the first 1×1 works on all pixels. In the paper it
+    sits on that 1×1, which costs as many parameters but fewer multiply-adds.
+
+    >>> bottleneck_cost(256, 64, size=56)  # 69,632 parameters in the convolutions, 768 in BatchNorm
+    Cost(parameters=70400, macs=218365952)
+    """
+    out_size = output_size(size, 3, stride, padding=1)
+    return (
+        conv_batchnorm_cost(in_channels, channels, 1, size, bias)
+        + conv_batchnorm_cost(channels, channels, 3, out_size, bias)
+        + conv_batchnorm_cost(channels, 4 * channels, 1, out_size, bias)
+        + shortcut_cost(shortcut, in_channels, 4 * channels, out_size, stride, bias)
+    )
+
+
+def stages_cost(block: Callable[..., Cost], expansion: int, width: int, num_blocks: Sequence[int], size: int) -> Cost:
+    """All stages of a network, on an input of ``width`` channels and size × size pixels.
+
+    The stages have width, 2·width, 4·width, … channels. Only the first block of a stage changes the shape: the
+    channels if they change, and the pixels in all stages but the first.
+
+    >>> stages_cost(bottleneck_cost, 4, width=64, num_blocks=[3, 4], size=56)
+    Cost(parameters=1435392, macs=1695547392)
+    """
+    cost, in_channels, stride = Cost(), width, 1
+    for count in num_blocks:
+        cost += block(in_channels, width, size, stride)
+        in_channels, size = expansion * width, output_size(size, 3, stride, padding=1)
+        cost += (count - 1) * block(in_channels, width, size)
+        width, stride = 2 * width, 2
+    return cost
+
+
+def resnet_cost(
+    depth: int, shortcut: str = "B", size: int = 224, in_channels: int = 3, num_classes: int = 1000, bias: bool = False
+) -> Cost:
+    """The network of He et al. 2016, table 1, with 18, 34, 50, 101 or 152 layers, on images of size × size pixels.
+
+    >>> resnet_cost(50)
+    Cost(parameters=25557032, macs=4089184256)
+    """
+    num_blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+    check_choice("depth", depth, num_blocks)
+    block, expansion = (basic_block_cost, 1) if depth < 50 else (bottleneck_cost, 4)
+    stem_size = output_size(size, kernel_size=7, stride=2, padding=3)
+    pooled_size = output_size(stem_size, kernel_size=3, stride=2, padding=1)
+    return (
+        conv_batchnorm_cost(in_channels, 64, 7, stem_size, bias)
+        + stages_cost(partial(block, shortcut=shortcut, bias=bias), expansion, 64, num_blocks[depth], pooled_size)
+        + Cost(linear_parameters(512 * expansion, num_classes), 512 * expansion * num_classes)
+    )
+
+
+def cifar_resnet_cost(
+    depth: int, shortcut: str = "A", size: int = 32, width: int = 16, in_channels: int = 3, num_classes: int = 10
+) -> Cost:
+    """The network of He et al. 2016, section 4.2, with 6n+2 layers, on images of size × size pixels.
+
+    >>> cifar_resnet_cost(1202).parameters
+    19421274
+    """
+    check_depth(depth)
+    block, n = partial(basic_block_cost, shortcut=shortcut), (depth - 2) // 6
+    return (
+        conv_batchnorm_cost(in_channels, width, 3, size)
+        + stages_cost(block, 1, width, (n, n, n), size)
+        + Cost(linear_parameters(4 * width, num_classes), 4 * width * num_classes)
+    )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of a `LayerTable`: a module that ran once, for one image."""
+
+    name: str  # its path in the model, such as "layer1.0.conv1"; empty for the model itself
+    kind: str  # its class
+    output_shape: tuple[int, ...]  # without the batch; empty where the output is no tensor
+    parameters: int  # its own, without those that a row above has counted
+    macs: int
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """The layers of a model in order of execution; ``str()`` draws them with their sums."""
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def cost(self) -> Cost:
+        """The sums of parameters and multiply-adds."""
+        return sum((Cost(layer.parameters, layer.macs) for layer in self.layers), Cost())
+
+    def __str__(self) -> str:
+        rows = [("name", "kind", "output", "parameters", "multiply-adds")]
+        for layer in (*self.layers, Layer("sum", "", (), self.cost.parameters, self.cost.macs)):
+            shape = "×".join(map(str, layer.output_shape))
+            rows.append((layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.macs:,}"))
+        a, b, c, d, e = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(f"{n:{a}}  {k:{b}}  {s:{c}}  {p:>{d}}  {m:>{e}}" for n, k, s, p, m in rows)
+
+
+def _layer_macs(layer: nn.Module, output: torch.Tensor) -> int:
+    """Every weight works once at every position of the output, of which a linear layer has just one."""
+    if not isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+        return 0
+    return layer.weight.numel() * (output.numel() // layer.weight.shape[0])
+
+
+def layer_table(model: nn.Module, input_size: tuple[int, int, int]) -> LayerTable:
+    """Run the model once on a black image of (channels, height, width) and note every layer that took part.
+
+    A layer is a module without children, or with parameters of its own. One that runs twice has two rows, and its
+    parameters count in the first. What is computed without a module, such as ``F.relu(x)``, has no row. The model
+    runs in evaluation mode without gradients, and is left as it was.
+
+    Raises:
+        TypeError, ValueError: a model that is no module, a size that is none, or one that the model can't take.
+
+    >>> print(layer_table(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU()), (3, 8, 8)))
+    name  kind    output  parameters  multiply-adds
+    0     Conv2d  4×4×4          112          1,728
+    1     ReLU    4×4×4            0              0
+    sum                          112          1,728
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
+    if not isinstance(input_size, (tuple, list)) or len(input_size) != 3:
+        raise ValueError(f"input_size must be (channels, height, width), got {input_size!r}")
+    check_counts(**dict(zip(("channels", "height", "width"), input_size, strict=True)))
+    names = {module: name for name, module in model.named_modules()}
+    layers: list[Layer] = []
+    counted: set[nn.Parameter] = set()
+
+    def note(module: nn.Module, inputs: tuple, output: object) -> None:
+        new = set(module.parameters(recurse=False)) - counted
+        counted.update(new)
+        shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
+        parameters = sum(parameter.numel() for parameter in new)
+        layers.append(Layer(names[module], type(module).__name__, shape, parameters, _layer_macs(module, output)))
+
+    like = next(model.parameters(), torch.empty(0))
+    modes = [(module, module.training) for module in model.modules()]
+    hooks = [m.register_forward_hook(note) for m in names if not [*m.children()] or [*m.parameters(recurse=False)]]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.eval()(torch.zeros(1, *input_size, device=like.device, dtype=like.dtype))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the model can't take input_size={tuple(input_size)}: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training  # one by one, since train() would also switch the layers that the caller froze
+    return LayerTable(tuple(layers))
