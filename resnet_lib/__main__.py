@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -11,9 +11,9 @@ from typing import NoReturn
 from resnet_lib import __version__
 from resnet_lib._arguments import SHORTCUTS
 from resnet_lib.datasets import DATASETS
-from resnet_lib.experiments import degradation_grid, format_table, run_grid
-from resnet_lib.records import Record
-from resnet_lib.training import DEVICES
+from resnet_lib.experiments import degradation_grid, format_table, make_folder, run_grid
+from resnet_lib.records import Recipe, Record
+from resnet_lib.training import DEVICES, choose_device
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,11 +49,11 @@ def build_parser() -> Parser:
     add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records, one file a run")
     add("--json", action="store_true", help="print the runs as one JSON document instead of the table")
-    degradation.set_defaults(run=run_degradation)
     return parser
 
 
-def run_degradation(args: argparse.Namespace) -> None:
+def plan_degradation(args: argparse.Namespace) -> list[Recipe]:
+    """The recipes to run, having checked that they can: what fails later is no fault of the command."""
     recipes = degradation_grid(
         args.depths,
         args.shortcuts,
@@ -64,11 +64,20 @@ def run_degradation(args: argparse.Namespace) -> None:
         width=args.width,
         batch_size=args.batch_size,
     )
+    choose_device(args.device)
+    make_folder(args.out)
+    return recipes
+
+
+def run_degradation(args: argparse.Namespace, recipes: Sequence[Recipe]) -> None:
     try:
         records = run_grid(recipes, args.out, args.device)
     except KeyboardInterrupt:
         print(f"Stopped. The finished runs are in {args.out}; the same command does the rest.", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        print(f"A record can't be written: {error}. The finished runs are in {args.out}.", file=sys.stderr)
+        sys.exit(1)
     if args.json:
         print(json.dumps({"runs": [describe(record) for record in records]}, indent=1))
     else:
@@ -86,11 +95,11 @@ def describe(record: Record) -> dict:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], None] = args.run
     try:
-        run(args)
+        recipes = plan_degradation(args)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
+    run_degradation(args, recipes)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def check_depth(depth: int) -> None:
     ...
     ValueError: depth must be 6n+2 (8, 14, 20, …), got 55: the nearest are 50 and 56
     """
-    check_count("depth", depth)
+    if isinstance(depth, bool) or not isinstance(depth, int):
+        raise TypeError(f"depth must be 6n+2 (8, 14, 20, …), a whole number, got {depth!r}")
     if depth < 8 or depth % 6 != 2:
         below = max(8, depth - (depth - 2) % 6)
         raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth}: the nearest are {below} and {below + 6}")
@@ -75,6 +76,20 @@ def check_positive(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a finite number above 0, got {value!r}")
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} must be a finite number above 0, got {value}")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Refuse anything but a finite number from zero up.
+
+    >>> check_not_negative("momentum", -0.9)
+    Traceback (most recent call last):
+    ...
+    ValueError: momentum must be a finite number from 0 up, got -0.9
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a finite number from 0 up, got {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a finite number from 0 up, got {value}")
 
 
 def check_images(x: Any, channels: int) -> None:

@@ -107,6 +107,7 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1, bias: bool = F
     >>> sum(p.numel() for p in conv3x3(256, 256).parameters())
     589824
     """
+    check_counts(in_channels=in_channels, out_channels=out_channels, stride=stride)
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
@@ -116,6 +117,7 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1, bias: bool = F
     >>> sum(p.numel() for p in conv1x1(256, 64).parameters())
     16384
     """
+    check_counts(in_channels=in_channels, out_channels=out_channels, stride=stride)
     return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
 
 
@@ -126,7 +128,8 @@ class ZeroPadShortcut(nn.Module):
     an odd one goes behind.
 
     Raises:
-        ValueError: fewer channels out than in, which zeros can't bring about.
+        TypeError, ValueError: a size that is not a positive whole number, or fewer channels out than in, which zeros
+            can't bring about.
 
     Source: He et al. 2016, section 3.3, option (A).
 
@@ -137,6 +140,7 @@ class ZeroPadShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
+        check_counts(in_channels=in_channels, out_channels=out_channels, stride=stride)
         if out_channels < in_channels:
             raise ValueError(
                 f"shortcut='A' can only add channels, but {in_channels} come in and {out_channels} go out: use 'B'"

@@ -3,7 +3,7 @@
 import statistics
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,13 @@ def degradation_grid(
     ['digits-plain-56-seed0', 'digits-residual-A-56-seed0']
     """
     check_count("seeds", seeds)
-    return [
+    grid = [
         Recipe(depth=depth, shortcut=shortcut, seed=seed, **settings)
         for seed in range(seeds)
-        for depth in dict.fromkeys(depths)
-        for shortcut in dict.fromkeys(shortcuts)
+        for depth in depths
+        for shortcut in shortcuts
     ]
+    return list(dict.fromkeys(grid))  # a depth or shortcut named twice is run once
 
 
 def run_grid(recipes: Sequence[Recipe], out: str | Path | None = None, device: str = "auto") -> list[Record]:
@@ -55,7 +56,7 @@ def run_grid(recipes: Sequence[Recipe], out: str | Path | None = None, device: s
         ValueError: an unknown data set, a device that is not here, or an ``out`` that is a file.
     """
     torch_device = choose_device(device)
-    folder = _make_folder(Path(out)) if out is not None else None
+    folder = make_folder(Path(out)) if out is not None else None
     records = {recipe: find_record(recipe, folder) if folder else None for recipe in recipes}
     missing = [recipe for recipe, record in records.items() if record is None]
     if missing:
@@ -63,7 +64,7 @@ def run_grid(recipes: Sequence[Recipe], out: str | Path | None = None, device: s
     return [records[recipe] for recipe in recipes]
 
 
-def _make_folder(out: Path) -> Path:
+def make_folder(out: Path) -> Path:
     """Make the folder before the first run, not after it: a record without a place would be lost."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,13 @@ def _train_all(recipes: Sequence[Recipe], device: torch.device, folder: Path | N
         cores = torch.get_num_threads()
         pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
         try:
-            return list(pool.map(run, recipes))
+            futures = [pool.submit(run, recipe) for recipe in recipes]
+            waiting = set(futures)
+            while waiting:  # with a timeout, since on Windows an endless wait does not hear Ctrl-C
+                done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()  # raises what the run raised
+            return [future.result() for future in futures]
         finally:  # after an interrupt or an error the runs under way end at their next epoch
             stop.set()
             pool.shutdown(cancel_futures=True)

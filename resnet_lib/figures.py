@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib.experiments import Summary, group_runs, summarize
 from resnet_lib.records import Record
+from resnet_lib.volumes import draw_network as draw_network  # here, too: all pictures under one name
 
 PLAIN = "#D55E00"
 RESIDUAL = "#0072B2"

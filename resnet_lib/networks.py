@@ -102,8 +102,9 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
     ) -> None:
         super().__init__()
-        if not hasattr(block, "expansion"):
-            raise TypeError(f"block must be a block class such as BasicBlock or Bottleneck, got {block!r}")
+        if not (isinstance(block, type) and hasattr(block, "expansion")):
+            what_came = f"a {type(block).__name__} already built" if isinstance(block, nn.Module) else repr(block)
+            raise TypeError(f"block must be a block class such as BasicBlock or Bottleneck, got {what_came}")
         _check_layers(layers)
         check_counts(num_classes=num_classes, in_channels=in_channels)
         if zero_init_residual and shortcut == "none":

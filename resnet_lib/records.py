@@ -5,6 +5,7 @@ cut off leaves either a whole record or none.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,14 @@ from typing import Any
 
 import torch
 
-from resnet_lib._arguments import check_count, check_counts, check_depth, check_positive, check_shortcut
+from resnet_lib._arguments import (
+    check_count,
+    check_counts,
+    check_depth,
+    check_not_negative,
+    check_positive,
+    check_shortcut,
+)
 
 FORMAT = "resnet_lib record 1"
 
@@ -53,6 +61,8 @@ class Recipe:
         check_count("seed", self.seed, at_least=0)
         check_counts(width=self.width, epochs=self.epochs, batch_size=self.batch_size)
         check_positive("lr", self.lr)
+        check_not_negative("momentum", self.momentum)
+        check_not_negative("weight_decay", self.weight_decay)
         for name in ("lr", "momentum", "weight_decay"):  # so that lr=1 and lr=1.0 are the same recipe
             object.__setattr__(self, name, float(getattr(self, name)))
 
@@ -151,9 +161,28 @@ def load_record(path: Path) -> Record:
         missing = {f.name for f in fields(Record)} - data.keys()
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        _check_outcome(data)
         return Record(**{**data, "recipe": Recipe(**data["recipe"])})
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a record of a run: {error}") from None
+
+
+def _check_outcome(data: dict[str, Any]) -> None:
+    """Refuse values that no run can have had: a table made of them would be wrong, or fail far from here."""
+    for name in ("train_error", "test_error"):
+        if not (_is_number(data[name]) and 0 <= data[name] <= 100):
+            raise ValueError(f"its {name} must be from 0 to 100 %, got {data[name]!r}")
+    if not (data["train_loss"] is None or _is_number(data["train_loss"])):
+        raise ValueError(f"its train_loss must be a number or null, got {data['train_loss']!r}")
+    if not _is_number(data["seconds"]):
+        raise ValueError(f"its seconds must be a number, got {data['seconds']!r}")
+    for name in ("curves", "environment"):
+        if not isinstance(data[name], dict):
+            raise ValueError(f"its {name} must be an object, got {data[name]!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def find_record(recipe: Recipe, folder: Path) -> Record | None:
@@ -170,10 +199,16 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
             raise ValueError(f"{path} is the record of another recipe, {record.recipe.name}")
         return record
     except ValueError as error:
-        aside = path.with_suffix(".set-aside")
+        aside = _free_name(path.with_suffix(".set-aside"))
         os.replace(path, aside)
         warnings.warn(f"{error}; it is now {aside.name}, and the run is done again", stacklevel=2)
         return None
+
+
+def _free_name(path: Path) -> Path:
+    """The path itself or, where something lies there already, the path with the next free number."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(free for free in itertools.chain([path], numbered) if not free.exists())
 
 
 def load_records(folder: Path) -> list[Record]:

@@ -93,7 +93,7 @@ def build_model(recipe: Recipe, dataset: Dataset) -> CifarResNet:
     """
     # The lock: runs side by side share PyTorch's one random state. The fork: the caller's state stays as it was.
     with _seeding, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would seed the GPUs too
         return cifar_resnet(
             recipe.depth,
             recipe.shortcut,
