@@ -1,6 +1,6 @@
 """Argument checks: every refusal is one sentence that names the argument, what came and what would do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -62,6 +62,36 @@ def check_depth(depth: int) -> None:
     if depth < 8 or depth % 6 != 2:
         below = max(8, depth - (depth - 2) % 6)
         raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth}: the nearest are {below} and {below + 6}")
+
+
+def check_block_class(block: Any) -> None:
+    """Refuse anything but a block class, which knows its ``expansion``.
+
+    >>> check_block_class("Bottleneck")
+    Traceback (most recent call last):
+    ...
+    TypeError: block must be a block class such as BasicBlock or Bottleneck, got 'Bottleneck'
+    """
+    if not (isinstance(block, type) and hasattr(block, "expansion")):
+        came = f"a {type(block).__name__} already built" if isinstance(block, torch.nn.Module) else repr(block)
+        raise TypeError(f"block must be a block class such as BasicBlock or Bottleneck, got {came}")
+
+
+def check_layers(layers: Any) -> None:
+    """Refuse anything but four block counts.
+
+    >>> check_layers([3, 4, 6])
+    Traceback (most recent call last):
+    ...
+    ValueError: layers must hold 4 block counts, one a stage, such as [3, 4, 6, 3], got 3: [3, 4, 6]
+    """
+    wanted = "layers must hold 4 block counts, one a stage, such as [3, 4, 6, 3]"
+    if isinstance(layers, str) or not isinstance(layers, Sequence):
+        raise TypeError(f"{wanted}, got {layers!r}")
+    if len(layers) != 4:
+        raise ValueError(f"{wanted}, got {len(layers)}: {list(layers)!r}")
+    for i, count in enumerate(layers):
+        check_count(f"layers[{i}]", count)
 
 
 def check_positive(name: str, value: Any) -> None:

@@ -13,7 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lib._arguments import check_count, check_counts, check_depth, check_images
+from resnet_lib._arguments import (
+    check_block_class,
+    check_counts,
+    check_depth,
+    check_images,
+    check_layers,
+)
 from resnet_lib.blocks import BasicBlock, Bottleneck, conv3x3
 
 
@@ -102,10 +108,8 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
     ) -> None:
         super().__init__()
-        if not (isinstance(block, type) and hasattr(block, "expansion")):
-            what_came = f"a {type(block).__name__} already built" if isinstance(block, nn.Module) else repr(block)
-            raise TypeError(f"block must be a block class such as BasicBlock or Bottleneck, got {what_came}")
-        _check_layers(layers)
+        check_block_class(block)
+        check_layers(layers)
         check_counts(num_classes=num_classes, in_channels=in_channels)
         if zero_init_residual and shortcut == "none":
             raise ValueError(
@@ -137,16 +141,6 @@ class ResNet(nn.Module):
         x = self.layer4(x)  # (N, 512·expansion, H/32, W/32)
         # The mean over height and width is global average pooling, and its backward repeats bit for bit on a GPU.
         return self.fc(x.mean((2, 3)))
-
-
-def _check_layers(layers: Sequence[int]) -> None:
-    wanted = "layers must hold 4 block counts, one a stage, such as [3, 4, 6, 3]"
-    if isinstance(layers, str) or not isinstance(layers, Sequence):
-        raise TypeError(f"{wanted}, got {layers!r}")
-    if len(layers) != 4:
-        raise ValueError(f"{wanted}, got {len(layers)}: {list(layers)!r}")
-    for i, count in enumerate(layers):
-        check_count(f"layers[{i}]", count)
 
 
 def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:

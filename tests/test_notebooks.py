@@ -8,7 +8,6 @@ import textwrap
 
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
 from notebook_files import CHAPTERS, ROOT, code_cells, has_tag, read, solutions, taught_definitions
 from torch import nn
@@ -116,8 +115,7 @@ def test_taught_code_is_the_library_s_code(definition):
 
 def taught_namespace():
     """Every taught definition, run with the names that the chapters import."""
-    namespace = {"nn": nn, "torch": torch, "F": F, **vars(_arguments)}
-    namespace |= {name: getattr(blocks, name) for name in ("conv1x1", "conv3x3", "make_shortcut")}
+    namespace = {**vars(_arguments), **vars(blocks), **vars(networks)}
     for definition in taught_definitions():
         exec(definition.source, namespace)
     return namespace
