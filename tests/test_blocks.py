@@ -11,6 +11,8 @@ from resnet_lib import BasicBlock, Bottleneck, Residual, ZeroPadShortcut, conv1x
 from resnet_lib.blocks import make_shortcut
 
 # Every block with every kind of shortcut; all take 8 channels.
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BLOCKS = {
     "Residual": lambda: Residual(8, 8),
     "Residual, 1x1": lambda: Residual(8, 8, use_1x1conv=True),
@@ -31,15 +33,6 @@ BLOCKS = {
     "Bottleneck, C": lambda: Bottleneck(8, 2, shortcut="C"),
     "Bottleneck, bias": lambda: Bottleneck(8, 4, 2, bias=True),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The tensors here are small: on a busy machine threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 every_block = pytest.mark.parametrize("build", BLOCKS.values(), ids=BLOCKS)

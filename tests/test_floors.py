@@ -13,6 +13,7 @@ HOUSE = Path(resnet_lib.__file__).parent
 FILES = {path.stem: path for path in sorted(HOUSE.glob("*.py"))}
 FILES |= {f"checks.{path.stem}": path for path in sorted((HOUSE / "checks").glob("*.py"))}
 FILES["checks"] = FILES.pop("checks.__init__")
+# Training builds networks and figures draw summaries of experiments, so each stands above what it uses.
 FLOORS = {
     "__main__": 6,
     "figures": 5,

@@ -12,18 +12,11 @@ import resnet_lib
 from resnet_lib import BasicBlock, Bottleneck, CifarResNet, ResNet, ZeroPadShortcut, cifar_resnet
 from resnet_lib.networks import make_layer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 IMAGENET = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 PLAIN = ["plain18", "plain34"]
 SHORTCUTS = ["none", "A", "B", "C"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The tensors here are small: on a busy machine threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:

@@ -23,17 +23,10 @@ from resnet_lib.networks import cifar_resnet
 from resnet_lib.records import Recipe, Record
 from resnet_lib.training import build_model, choose_device, evaluate, train, train_epoch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 TINY = Recipe(depth=8, width=2, epochs=2, batch_size=32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The tensors here are small: on a busy machine threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
