@@ -23,7 +23,7 @@ test: $(READY)
 notebooks: $(READY)
 	$(BIN)/python notebooks/execute.py
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + ": say make PYTHON=python3.12, for example")'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from resnet_lib.experiments import Summary, group_runs, summarize
 from resnet_lib.records import Record
+from resnet_lib.volumes import RESIDUAL
 from resnet_lib.volumes import draw_network as draw_network  # here, too: all pictures under one name
 
 PLAIN = "#D55E00"
-RESIDUAL = "#0072B2"
 
 CURVE_LABELS = {"train_loss": "training loss", "train_error": "training error (%)", "test_error": "test error (%)"}
 

@@ -25,7 +25,7 @@ from torch import nn
 from resnet_lib.arithmetic import layer_table
 from resnet_lib.blocks import BasicBlock, Bottleneck, ZeroPadShortcut
 
-SHORTCUT_COLOUR = "#0072B2"  # the blue of residual networks in every figure of the book
+RESIDUAL = "#0072B2"  # the blue of residual networks in every figure of the book
 LINE_STYLES = {"identity": "-", "projection": (0, (3, 1.5)), "zero padding": (0, (1, 1))}
 
 
@@ -269,7 +269,7 @@ def _draw_arc(axes: Axes, start: tuple[float, float], end: tuple[float, float], 
     """A curve from the volume where a shortcut begins, over the block, to the volume that it is added into."""
     rise = max(start[1], end[1]) + min(0.5, max(0.16, 0.6 * (end[0] - start[0])))
     path = Path([start, (start[0], rise), (end[0], rise), end], [Path.MOVETO] + 3 * [Path.CURVE4])
-    line = {"edgecolor": SHORTCUT_COLOUR, "lw": width, "linestyle": LINE_STYLES[volume.shortcut]}
+    line = {"edgecolor": RESIDUAL, "lw": width, "linestyle": LINE_STYLES[volume.shortcut]}
     axes.add_patch(PathPatch(path, facecolor="none", label=f"{volume.shortcut} to {volume.name}", **line))
 
 
@@ -278,7 +278,7 @@ def _draw_key(axes: Axes, volumes: Sequence[Volume], scales: Scales) -> None:
     kinds = [volume.shortcut for volume in volumes]
     x = _write_key(axes, MARGIN, "Shortcuts:" if any(kinds) else "Shortcuts: none")
     for kind in [kind for kind in LINE_STYLES if kind in kinds]:
-        axes.plot([x, x + 0.36], [KEY_LINE] * 2, color=SHORTCUT_COLOUR, lw=1.3, linestyle=LINE_STYLES[kind])
+        axes.plot([x, x + 0.36], [KEY_LINE] * 2, color=RESIDUAL, lw=1.3, linestyle=LINE_STYLES[kind])
         x = _write_key(axes, x + 0.43, f"{kind} ({kinds.count(kind)})")
     pixels, channels = _round_number(0.3 / scales.pixel), _round_number(0.4 / scales.channel)
     bar, half = channels * scales.channel, pixels * scales.pixel / 2

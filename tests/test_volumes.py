@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import PathPatch
 from torch import nn
 
 from resnet_lib import (
@@ -230,7 +231,7 @@ def test_kinds_are_told_apart_by_line_style_and_named_and_counted_in_the_key(nam
     figure, expected = picture(name), NETWORKS[name][-1]
     styles = {kind: arc._dash_pattern[1] for kind, _, arc in arcs(figure)}
     assert len({str(style) for style in styles.values()}) == len(expected)
-    in_key = [line for line in figure.axes[0].lines if line.get_color() == volumes.SHORTCUT_COLOUR]
+    in_key = [line for line in figure.axes[0].lines if line.get_color() == figures.RESIDUAL]
     assert len(in_key) == len(expected)
     assert [text for text in texts(figure) if text in {f"{k} ({n})" for k, n in expected.items()}] == [
         f"{kind} ({number})" for kind, number in expected.items()
@@ -347,7 +348,10 @@ def test_lines_are_finer_where_hundreds_of_blocks_stand_close_together():
 
 
 def test_arcs_are_blue_as_residual_networks_are_in_every_figure():
-    assert volumes.SHORTCUT_COLOUR == figures.RESIDUAL
+    figure = draw_network(cifar_resnet(8), (3, 32, 32))
+    arcs = [patch for patch in figure.axes[0].patches if isinstance(patch, PathPatch)]
+    assert len(arcs) == 3
+    assert {to_hex(arc.get_edgecolor()).upper() for arc in arcs} == {figures.RESIDUAL}
 
 
 def test_figures_offer_the_picture_under_their_own_name():
