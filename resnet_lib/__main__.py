@@ -1,4 +1,4 @@
-"""The command line: ``python -m resnet_lib degradation`` measures the degradation problem."""
+"""The command line: ``python -m resnet_lib`` measures the degradation problem, small or at the paper's scale."""
 
 import argparse
 import json
@@ -10,9 +10,12 @@ from typing import NoReturn
 
 from resnet_lib import __version__
 from resnet_lib._arguments import SHORTCUTS
-from resnet_lib.datasets import DATASETS
-from resnet_lib.experiments import degradation_grid, format_table, make_folder, run_grid
-from resnet_lib.records import Recipe, Record
+from resnet_lib._files import make_folder
+from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid
+from resnet_lib.fast import choose_precision
+from resnet_lib.recipes import PRECISIONS, Recipe, paper_grid
+from resnet_lib.records import Record
 from resnet_lib.training import DEVICES, choose_device
 
 
@@ -29,16 +32,14 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    help_line = "train plain and residual networks of several depths and compare their training errors"
-    degradation = commands.add_parser(
+    degradation = _add_command(
+        commands,
         "degradation",
-        help=help_line,
-        description=f"{help_line[0].upper()}{help_line[1:]}.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+        "train plain and residual networks of several depths and compare their training errors",
+        plan_degradation,
     )
     add = degradation.add_argument
-    add("--dataset", choices=DATASETS, default="digits", help="the images")
+    _add_dataset(degradation, "digits")
     add("--depths", type=int, nargs="+", default=[8, 20, 56], metavar="N", help="weight layers, 6n+2")
     add("--shortcuts", nargs="+", choices=SHORTCUTS, default=["none", "A"], help="the paper's options; none is plain")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each network")
@@ -46,44 +47,105 @@ def build_parser() -> Parser:
     add("--lr", type=float, default=0.1, metavar="X", help="highest learning rate")
     add("--width", type=int, default=8, metavar="N", help="channels of the first stage")
     add("--batch-size", type=int, default=128, metavar="N", help="images in a step")
-    add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
-    add("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records, one file a run")
-    add("--json", action="store_true", help="print the runs as one JSON document instead of the table")
+    add("--images", type=int, metavar="N", help="train on so many images instead of all")
+    add("--augment", action="store_true", help="crop and mirror the training images at random")
+    _add_running(degradation, "float32")
+
+    paper = _add_command(
+        commands,
+        "paper-cifar10",
+        "run the paper's CIFAR-10 experiments by its own recipe: 64k iterations a network, for a GPU",
+        plan_paper,
+    )
+    _add_dataset(paper, "cifar10")
+    paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
+    _add_running(paper, "auto")
     return parser
 
 
-def plan_degradation(args: argparse.Namespace) -> list[Recipe]:
-    """The recipes to run, having checked that they can: what fails later is no fault of the command."""
-    recipes = degradation_grid(
+def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str, plan: object) -> Parser:
+    command = commands.add_parser(
+        name,
+        help=help_line,
+        description=f"{help_line[0].upper()}{help_line[1:]}.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(plan=plan)
+    return command
+
+
+def _add_dataset(command: Parser, default: str) -> None:
+    names = "digits, cifar10, fashion_mnist, or folder:PATH for images in PATH/train/CLASS and PATH/test/CLASS"
+    command.add_argument("--dataset", default=default, metavar="NAME", help=names)
+    command.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of downloads")
+
+
+def _add_running(command: Parser, precision: str) -> None:
+    add = command.add_argument
+    add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
+    add("--precision", choices=("auto", *PRECISIONS), default=precision, help="auto takes the device's fastest")
+    add("--engine", choices=ENGINES, default="local", help="ray makes every run a task of a Ray cluster")
+    add("--gpus-per-run", type=float, default=0, metavar="X", help="with ray: share of a GPU that a run takes")
+    add("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records, one file a run")
+    add("--json", action="store_true", help="print the runs as one JSON document instead of the table")
+
+
+def plan_degradation(args: argparse.Namespace, dataset: str, precision: str) -> list[Recipe]:
+    return degradation_grid(
         args.depths,
         args.shortcuts,
         args.seeds,
-        dataset=args.dataset,
+        dataset=dataset,
         epochs=args.epochs,
         lr=args.lr,
         width=args.width,
         batch_size=args.batch_size,
+        images=args.images,
+        augment=args.augment,
+        precision=precision,
     )
-    choose_device(args.device)
+
+
+def plan_paper(args: argparse.Namespace, dataset: str, precision: str) -> list[Recipe]:
+    return paper_grid(args.seeds, dataset, precision)
+
+
+def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
+    """What to run on which images, having checked that it can: what fails later is no fault of the command."""
+    device = choose_device(args.device)
+    check_engine(args.engine, args.out)
+    precision = choose_precision(device) if args.precision == "auto" else args.precision
+    args.plan(args, "unknown yet", precision)  # refuse wrong numbers before a long download
     make_folder(args.out)
-    return recipes
+    dataset = load_dataset(args.dataset)
+    recipes = args.plan(args, dataset.name, precision)
+    dataset.part(recipes[0].images, recipes[0].held_out)
+    return recipes, dataset
 
 
-def run_degradation(args: argparse.Namespace, recipes: Sequence[Recipe]) -> None:
+def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -> None:
     try:
-        records = run_grid(recipes, args.out, args.device)
+        records = run_grid(recipes, args.out, args.device, dataset, args.engine, args.gpus_per_run)
     except KeyboardInterrupt:
-        print(f"Stopped. The finished runs are in {args.out}; the same command does the rest.", file=sys.stderr)
+        print(f"Stopped. The runs so far are in {args.out}; the same command does the rest.", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        print(f"A record can't be written: {error}. The finished runs are in {args.out}.", file=sys.stderr)
+        print(f"A record can't be written: {error}. The runs so far are in {args.out}.", file=sys.stderr)
         sys.exit(1)
     if args.json:
         print(json.dumps({"runs": [describe(record) for record in records]}, indent=1))
     else:
-        print(f"{args.dataset}, width {args.width}, {args.epochs} epochs, batch {args.batch_size}, lr {args.lr:g}")
+        print(describe_recipe(recipes[0]))
         print(format_table(records))
         print(f"mean ± standard deviation over seeds; records in {args.out}")
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """What the runs of a grid have in common, in one line."""
+    return (
+        f"{recipe.dataset}, width {recipe.width}, {recipe.epochs} epochs, batch {recipe.batch_size}, lr {recipe.lr:g}"
+    )
 
 
 def describe(record: Record) -> dict:
@@ -96,10 +158,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(arguments)
     try:
-        recipes = plan_degradation(args)
+        recipes, dataset = plan(args)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on.", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
-    run_degradation(args, recipes)
+    run(args, recipes, dataset)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,18 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Refuse anything but True or False.
+
+    >>> check_flag("augment", 1)
+    Traceback (most recent call last):
+    ...
+    TypeError: augment must be True or False, got 1
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
 SHORTCUTS = ("none", "A", "B", "C")
 
 

@@ -5,7 +5,8 @@ Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49; it ships wit
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,6 +32,16 @@ class Dataset:
     def channels(self) -> int:
         return self.train_images.shape[1]
 
+    @cached_property
+    def mean(self) -> torch.Tensor:
+        """The mean of each channel over the *training* images, (1, C, 1, 1) float32."""
+        return self.train_images.float().mean((0, 2, 3), keepdim=True)
+
+    @cached_property
+    def std(self) -> torch.Tensor:
+        """The standard deviation of each channel over the *training* images, (1, C, 1, 1) float32."""
+        return self.train_images.float().std((0, 2, 3), keepdim=True)
+
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 → float32 of the same shape, with mean 0 and standard deviation 1 over the *training* images.
 
@@ -39,10 +50,31 @@ class Dataset:
         >>> print(f"{x.mean().abs():.3f} {x.std():.3f}")
         0.000 1.000
         """
-        train = self.train_images.float()
-        mean = train.mean((0, 2, 3), keepdim=True)
-        std = train.std((0, 2, 3), keepdim=True)
-        return (images.float() - mean) / std
+        return (images.float() - self.mean.to(images.device)) / self.std.to(images.device)
+
+    def part(self, images: int | None = None, held_out: int = 0) -> tuple["Dataset", torch.Tensor, torch.Tensor]:
+        """The data set with fewer training images, and the images and labels that are held out for choosing.
+
+        The choice is random and always the same: whoever holds out as many holds out the same ones.
+
+        Raises:
+            ValueError: more images than there are.
+
+        >>> fewer, held_images, held_labels = load_dataset("digits").part(images=1000, held_out=400)
+        >>> len(fewer.train_images), len(held_images)
+        (1000, 400)
+        """
+        count = len(self.train_labels)
+        wanted = count - held_out if images is None else images
+        if wanted < 1 or wanted + held_out > count:
+            raise ValueError(
+                f"images and held_out must leave from 1 to {count} training images of {self.name} in all, "
+                f"got {wanted} and {held_out}"
+            )
+        order = torch.from_numpy(np.random.RandomState(0).permutation(count))
+        chosen, held = order[:wanted].sort().values, order[count - held_out :]
+        fewer = replace(self, train_images=self.train_images[chosen], train_labels=self.train_labels[chosen])
+        return fewer, self.train_images[held], self.train_labels[held]
 
 
 def load_digits() -> Dataset:

@@ -2,19 +2,26 @@
 
 import statistics
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tqdm.auto import tqdm
 
-from resnet_lib._arguments import check_count
-from resnet_lib.datasets import load_dataset
-from resnet_lib.records import Recipe, Record, find_record, save_record
+from resnet_lib._arguments import check_choice, check_count
+from resnet_lib._files import make_folder
+from resnet_lib.cluster import require_ray, run_on_cluster
+from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.recipes import Recipe
+from resnet_lib.records import Record, find_record
+from resnet_lib.runs import BusyError, run_in_folder
 from resnet_lib.training import choose_device, train
+
+ENGINES = ("local", "ray")
 
 
 def degradation_grid(
@@ -45,70 +52,123 @@ def degradation_grid(
     return list(dict.fromkeys(grid))  # a depth or shortcut named twice is run once
 
 
-def run_grid(recipes: Sequence[Recipe], out: str | Path | None = None, device: str = "auto") -> list[Record]:
+def run_grid(
+    recipes: Sequence[Recipe],
+    out: str | Path | None = None,
+    device: str = "auto",
+    dataset: Dataset | None = None,
+    engine: str = "local",
+    gpus_per_run: float = 0,
+) -> list[Record]:
     """Train every recipe and return the records, in the order of the recipes.
 
-    With ``out``, each run leaves its record in that folder as soon as it ends, and a run whose record is there already
-    is not done again. On a CPU one run trains on each core, in one thread, so that the figures do not depend on how
-    many cores there are. An interrupt (Ctrl-C) ends the runs under way after their epoch and keeps the finished ones.
+    With ``out``, each run leaves its record in that folder as soon as it ends, and its state after each epoch: a run
+    that is there already is not done again, one that was cut off goes on, and one that another process works on is
+    left to it. On a CPU one run trains on each core, in one thread, so that the figures do not depend on how many
+    cores there are. An interrupt (Ctrl-C) ends the runs under way after their epoch.
+
+    Args:
+        recipes: what to train.
+        out: the folder of the records; None keeps them in memory.
+        device: "auto", "cpu", "cuda" or "mps".
+        dataset: the images, for all recipes; by default each recipe's ``dataset`` is loaded by its name.
+        engine: "local", or "ray" for a Ray cluster, which needs an ``out`` that all its machines see.
+        gpus_per_run: with "ray", how much of a GPU each run asks for.
 
     Raises:
-        ValueError: an unknown data set, a device that is not here, or an ``out`` that is a file.
+        ValueError: an unknown data set, a device or engine that is not here, or an ``out`` that is a file.
     """
+    check_engine(engine, out)
     torch_device = choose_device(device)
     folder = make_folder(Path(out)) if out is not None else None
     records = {recipe: find_record(recipe, folder) if folder else None for recipe in recipes}
     missing = [recipe for recipe, record in records.items() if record is None]
-    if missing:
-        records.update(zip(missing, _train_all(missing, torch_device, folder), strict=True))
+    datasets = {name: dataset or load_dataset(name) for name in {recipe.dataset for recipe in missing}}
+    stop = threading.Event()
+
+    def run(recipe: Recipe) -> Record | None:
+        def on_epoch(epochs: int, loss: float | None) -> None:
+            if stop.is_set():
+                raise InterruptedError("another run failed or the user stopped the grid")
+            bar.advance(recipe, epochs, loss)
+
+        try:
+            if folder is None:
+                return train(recipe, datasets[recipe.dataset], torch_device, on_epoch)
+            return run_in_folder(recipe, datasets[recipe.dataset], torch_device, folder, on_epoch)
+        except BusyError:
+            return None
+
+    with GridProgress(missing) as bar:
+        while missing:
+            if engine == "ray":
+                found = run_on_cluster(missing, datasets, device, folder, gpus_per_run, bar.advance)
+            else:
+                found = _run_all(run, missing, torch_device, stop)
+            records.update(zip(missing, found, strict=True))
+            missing = [recipe for recipe in missing if records[recipe] is None]
+            if missing:
+                bar.wait_for(missing)
     return [records[recipe] for recipe in recipes]
 
 
-def make_folder(out: Path) -> Path:
-    """Make the folder before the first run, not after it: a record without a place would be lost."""
+def check_engine(engine: str, out: str | Path | None) -> None:
+    """Refuse an engine that is unknown, not installed, or has no folder to leave the records in."""
+    check_choice("engine", engine, ENGINES)
+    if engine == "ray":
+        require_ray()
+        if out is None:
+            raise ValueError("engine 'ray' needs a folder for the records: name it with out")
+
+
+def _run_all(
+    run: Callable[[Recipe], Record | None], recipes: list[Recipe], device: torch.device, stop: threading.Event
+) -> list[Record | None]:
+    """``run`` for every recipe, on a CPU as many at a time as there are cores."""
+    if device.type != "cpu":
+        return [run(recipe) for recipe in recipes]
+    cores = torch.get_num_threads()
+    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"out must be a folder, got {out}, where a file is in the way: name another") from None
-    return out
+        futures = [pool.submit(run, recipe) for recipe in recipes]
+        waiting = set(futures)
+        while waiting:  # with a timeout, since on Windows an endless wait does not hear Ctrl-C
+            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()  # raises what the run raised
+        return [future.result() for future in futures]
+    except BaseException:
+        stop.set()  # after an interrupt or an error the runs under way end at their next epoch
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)
 
 
-def _train_all(recipes: Sequence[Recipe], device: torch.device, folder: Path | None) -> list[Record]:
-    datasets = {name: load_dataset(name) for name in {recipe.dataset for recipe in recipes}}
-    stop = threading.Event()
-    # Deeper networks take longer in proportion, so the bar counts layers × epochs.
-    work = sum(recipe.depth * recipe.epochs for recipe in recipes)
-    with tqdm(total=work, bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}") as bar:
+class GridProgress:
+    """A bar that counts layers × epochs, since deeper networks take longer in proportion."""
 
-        def run(recipe: Recipe) -> Record:
-            def on_epoch(loss: float) -> None:
-                if stop.is_set():
-                    raise InterruptedError("another run failed or the user stopped the grid")
-                with bar.get_lock():
-                    bar.set_postfix_str(f"{recipe.name} loss {loss:.3f}", refresh=False)
-                    bar.update(recipe.depth)
+    def __init__(self, recipes: Sequence[Recipe]) -> None:
+        work = sum(recipe.depth * recipe.epochs for recipe in recipes)
+        self.bar = tqdm(
+            total=work, disable=not work, bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+        )
 
-            record = train(recipe, datasets[recipe.dataset], device, on_epoch)
-            if folder:
-                save_record(record, folder)
-            return record
+    def __enter__(self) -> Self:
+        return self
 
-        if device.type != "cpu":
-            return [run(recipe) for recipe in recipes]
-        cores = torch.get_num_threads()
-        pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            futures = [pool.submit(run, recipe) for recipe in recipes]
-            waiting = set(futures)
-            while waiting:  # with a timeout, since on Windows an endless wait does not hear Ctrl-C
-                done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()  # raises what the run raised
-            return [future.result() for future in futures]
-        finally:  # after an interrupt or an error the runs under way end at their next epoch
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(cores)
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def advance(self, recipe: Recipe, epochs: int, loss: float | None) -> None:
+        with self.bar.get_lock():
+            self.bar.set_postfix_str(f"{recipe.name} loss {loss if loss is None else round(loss, 3)}", refresh=False)
+            self.bar.update(recipe.depth * epochs)
+
+    def wait_for(self, recipes: Sequence[Recipe]) -> None:
+        """A second in which another process may finish its runs."""
+        self.bar.set_postfix_str(f"waiting for another process, which works on {len(recipes)} of the runs")
+        time.sleep(1)
 
 
 @dataclass(frozen=True)

@@ -1,99 +1,47 @@
-"""What a run was asked to do and what it leaves behind: recipes and records.
+"""What a run leaves behind: one JSON file, whole or not there.
 
-A record is one JSON file a run. It is written under another name first and then moved into place, so a run that is
-cut off leaves either a whole record or none.
+A file that can't be used is named and set aside; nothing is deleted.
 """
 
-import hashlib
-import itertools
 import json
 import math
 import os
 import platform
+import subprocess
 import warnings
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from resnet_lib._arguments import (
-    check_count,
-    check_counts,
-    check_depth,
-    check_not_negative,
-    check_positive,
-    check_shortcut,
-)
+from resnet_lib._files import set_aside, write_whole
+from resnet_lib.recipes import Recipe
 
-FORMAT = "resnet_lib record 1"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a run's outcome, the machine aside.
-
-    SGD with momentum under a one-cycle schedule: the learning rate climbs to ``lr`` over the first 30% of the steps
-    and falls to nearly zero over the rest.
-
-    Raises:
-        TypeError, ValueError: a value out of range.
-
-    >>> Recipe(depth=56, shortcut="none").name
-    'digits-plain-56-seed0'
-    """
-
-    dataset: str = "digits"
-    depth: int = 20  # weight layers, 6n+2
-    shortcut: str = "A"  # "none", "A", "B" or "C"
-    seed: int = 0  # decides the initial weights and the order of the images
-    width: int = 8  # channels of the first stage
-    epochs: int = 10  # passes over the training images
-    batch_size: int = 128
-    lr: float = 0.1  # the highest learning rate
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_depth(self.depth)
-        check_shortcut(self.shortcut)
-        check_count("seed", self.seed, at_least=0)
-        check_counts(width=self.width, epochs=self.epochs, batch_size=self.batch_size)
-        check_positive("lr", self.lr)
-        check_not_negative("momentum", self.momentum)
-        check_not_negative("weight_decay", self.weight_decay)
-        for name in ("lr", "momentum", "weight_decay"):  # so that lr=1 and lr=1.0 are the same recipe
-            object.__setattr__(self, name, float(getattr(self, name)))
-
-    @property
-    def name(self) -> str:
-        """A name for people: data set, kind of network, depth, seed."""
-        kind = "plain" if self.shortcut == "none" else f"residual-{self.shortcut}"
-        return f"{self.dataset}-{kind}-{self.depth}-seed{self.seed}"
-
-    @property
-    def file_name(self) -> str:
-        """The name of the run's record: `name` and a digest of the whole recipe."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-        return f"{self.name}-{digest[:8]}.json"
+FORMAT = "resnet_lib record 2"
 
 
 @dataclass(frozen=True)
 class Record:
     """The outcome of one run.
 
-    Errors are top-1 errors in percent. The three final figures come from the trained network in evaluation mode, over
-    all images. The curves hold one value an epoch: ``train_loss`` and ``train_error`` over the batches as they were
-    trained on, ``test_error`` after the epoch. A loss that is not finite is None.
+    Errors are top-1 errors in percent. The final figures come from the trained network in evaluation mode, over all
+    images that it trained on, all test images, and all held-out images (None if there are none). The curves hold one
+    value an epoch: ``train_loss`` and ``train_error`` over the batches as they were trained on, ``test_error`` and
+    ``held_out_error`` after the epoch. A loss that is not finite is None.
     """
 
     recipe: Recipe
     train_error: float
     test_error: float
+    best_test_error: float  # the lowest of the curve; chosen by the test images themselves, so it flatters
+    held_out_error: float | None
     train_loss: float | None
     curves: dict[str, list[float | None]]
     seconds: float  # wall time of training and evaluation
+    images_per_second: float  # trained on, evaluation not counted
     environment: dict[str, Any] = field(default_factory=dict)
 
 
@@ -118,6 +66,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "resnet_lib": __version__,
+        "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -131,20 +80,31 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _commit() -> str | None:
+    """The commit of this library: of the checkout that it runs from, or of the one that pip installed it from.
+
+    A checkout whose files were changed since says so. None where neither is known.
+    """
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        # Only if this very file is under version control: an installed package may lie within another checkout.
+        subprocess.run([*git[:3], "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
+        return subprocess.run(git, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    try:
+        installed_from = metadata.distribution("resnet-lib").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    return json.loads(installed_from or "{}").get("vcs_info", {}).get("commit_id")
+
+
 def save_record(record: Record, folder: Path) -> Path:
     """Write a record into ``folder`` at once or not at all, and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / record.recipe.file_name
     text = json.dumps({"format": FORMAT, **asdict(record)}, indent=1, allow_nan=False)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, f"{text}\n".encode())
     return path
 
 
@@ -169,13 +129,16 @@ def load_record(path: Path) -> Record:
 
 def _check_outcome(data: dict[str, Any]) -> None:
     """Refuse values that no run can have had: a table made of them would be wrong, or fail far from here."""
-    for name in ("train_error", "test_error"):
+    if data["held_out_error"] is None:
+        data = {**data, "held_out_error": 0}
+    for name in ("train_error", "test_error", "best_test_error", "held_out_error"):
         if not (_is_number(data[name]) and 0 <= data[name] <= 100):
             raise ValueError(f"its {name} must be from 0 to 100 %, got {data[name]!r}")
     if not (data["train_loss"] is None or _is_number(data["train_loss"])):
         raise ValueError(f"its train_loss must be a number or null, got {data['train_loss']!r}")
-    if not _is_number(data["seconds"]):
-        raise ValueError(f"its seconds must be a number, got {data['seconds']!r}")
+    for name in ("seconds", "images_per_second"):
+        if not _is_number(data[name]):
+            raise ValueError(f"its {name} must be a number, got {data[name]!r}")
     for name in ("curves", "environment"):
         if not isinstance(data[name], dict):
             raise ValueError(f"its {name} must be an object, got {data[name]!r}")
@@ -198,17 +161,12 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
         if record.recipe != recipe:
             raise ValueError(f"{path} is the record of another recipe, {record.recipe.name}")
         return record
+    except FileNotFoundError:  # another process has just set it aside
+        return None
     except ValueError as error:
-        aside = _free_name(path.with_suffix(".set-aside"))
-        os.replace(path, aside)
+        aside = set_aside(path)
         warnings.warn(f"{error}; it is now {aside.name}, and the run is done again", stacklevel=2)
         return None
-
-
-def _free_name(path: Path) -> Path:
-    """The path itself or, where something lies there already, the path with the next free number."""
-    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(free for free in itertools.chain([path], numbered) if not free.exists())
 
 
 def load_records(folder: Path) -> list[Record]:

@@ -1,24 +1,26 @@
-"""One readable training loop: SGD with momentum, a one-cycle learning rate, and the error in percent.
+"""Training: one readable loop, and runs that go on where they were cut off.
 
-Sources
--------
-He et al. 2016, section 4.2: batch 128, momentum 0.9, weight decay 1e-4, learning rate 0.1.
-Smith and Topin 2018, "Super-Convergence", https://arxiv.org/abs/1708.07120: the one-cycle schedule, which replaces the
-    paper's steps because these runs last ten epochs instead of 164.
+Source: He et al. 2016, section 4.2.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from resnet_lib._arguments import check_choice
+from resnet_lib.augment import AugmentedImages
+from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
+from resnet_lib.fast import FastLoop, make_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
-from resnet_lib.records import Recipe, Record, describe_environment, finite_or_none
+from resnet_lib.recipes import Recipe
+from resnet_lib.records import Record, describe_environment, finite_or_none
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -103,61 +105,179 @@ def build_model(recipe: Recipe, dataset: Dataset) -> CifarResNet:
         )
 
 
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int, train_errors: list[float]
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The recipe's learning rate, which a call of ``step()`` after each batch moves on.
+
+    ``train_errors`` is the curve that grows while training; it ends the warm-up.
+    """
+    if recipe.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=recipe.lr, total_steps=total_steps, cycle_momentum=False
+        )
+
+    def factor(step: int) -> float:
+        if recipe.warm_up and min(train_errors, default=100.0) >= 80:
+            return 0.1
+        return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class Run:
+    """A model in training: the data, the model, and all that changes from epoch to epoch.
+
+    The same recipe on the same machine and PyTorch release, with as many threads, gives the same bits.
+
+    Args:
+        recipe: how to train.
+        dataset: its images; ``recipe.dataset`` is their name.
+        device: where to train.
+        model: the model to train, in place; the recipe's own network unless given.
+
+    Raises:
+        ValueError: the recipe asks for more images than the data set has.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device, model: nn.Module | None = None) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.dataset, held_images, held_labels = dataset.part(recipe.images, recipe.held_out)
+        self.labels = self.dataset.train_labels.to(device)
+        self.images = (
+            AugmentedImages(self.dataset, device) if recipe.augment else self._normalised(self.dataset.train_images)
+        )
+        self.test = self._normalised(self.dataset.test_images), self.dataset.test_labels.to(device)
+        self.held_out = self._normalised(held_images), held_labels.to(device)
+
+        model = build_model(recipe, dataset) if model is None else model
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(self.model, recipe, device)
+        self.loop = FastLoop(self.model, self.optimizer, recipe.precision)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.curves: dict[str, list[float | None]] = {"train_loss": [], "train_error": [], "test_error": []}
+        if recipe.held_out:
+            self.curves["held_out_error"] = []
+        steps_per_epoch = -(-len(self.labels) // recipe.batch_size)  # rounded up
+        self.scheduler = make_scheduler(
+            self.optimizer, recipe, recipe.epochs * steps_per_epoch, self.curves["train_error"]
+        )
+        self.training_seconds = 0.0
+        self.evaluation_seconds = 0.0
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        return self.dataset.normalise(images).contiguous(memory_format=torch.channels_last).to(self.device)
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.curves["train_loss"])
+
+    def train_epoch(self) -> None:
+        """Train for one epoch, evaluate, and extend the curves."""
+        start = time.perf_counter()
+        order = torch.randperm(len(self.labels), generator=self.generator).to(self.device)
+        if self.recipe.augment:
+            self.images.draw(self.generator)
+        # The fastest convolutions on a GPU differ from run to run.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+            loss, error = self.loop.train_epoch(self.images, self.labels, order, self.recipe.batch_size, self.scheduler)
+        trained = time.perf_counter()
+        self.curves["train_loss"].append(finite_or_none(loss))
+        self.curves["train_error"].append(error)
+        self.curves["test_error"].append(evaluate(self.model, *self.test)[1])
+        if self.recipe.held_out:
+            self.curves["held_out_error"].append(evaluate(self.model, *self.held_out)[1])
+        self.training_seconds += trained - start
+        self.evaluation_seconds += time.perf_counter() - trained
+
+    def state(self) -> dict[str, Any]:
+        """All that changes, for a checkpoint: tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "generator": self.generator.get_state(),
+            "curves": self.curves,
+            "seconds": [self.training_seconds, self.evaluation_seconds],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # on a GPU the learning rate is a tensor, and must be there
+            group["lr"] = group["lr"].to(self.device) if isinstance(group["lr"], torch.Tensor) else group["lr"]
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.generator.set_state(state["generator"])
+        for name, curve in self.curves.items():
+            curve[:] = state["curves"][name]
+        self.training_seconds, self.evaluation_seconds = state["seconds"]
+
+    def record(self) -> Record:
+        """Evaluate the trained model and say what came out."""
+        start = time.perf_counter()
+        train_loss, train_error = evaluate(self.model, self._normalised(self.dataset.train_images), self.labels)
+        self.evaluation_seconds += time.perf_counter() - start
+        return Record(
+            recipe=self.recipe,
+            train_error=train_error,
+            test_error=self.curves["test_error"][-1],
+            best_test_error=min(self.curves["test_error"]),
+            held_out_error=self.curves["held_out_error"][-1] if self.recipe.held_out else None,
+            train_loss=finite_or_none(train_loss),
+            curves=self.curves,
+            seconds=self.training_seconds + self.evaluation_seconds,
+            images_per_second=self.epochs_done * len(self.labels) / self.training_seconds,
+            environment=describe_environment(self.device),
+        )
+
+
 def train(
     recipe: Recipe,
     dataset: Dataset,
     device: torch.device,
-    on_epoch: Callable[[float], None] = lambda loss: None,
+    on_epoch: Callable[[int, float], None] = lambda epochs, loss: None,
+    checkpoint: Path | None = None,
 ) -> Record:
     """Train the recipe's network and return its record.
-
-    The same recipe on the same machine and PyTorch release, with as many threads, gives the same bits.
 
     Args:
         recipe: what to train.
         dataset: its images; ``recipe.dataset`` is their name.
         device: where to train.
-        on_epoch: called after each epoch with the epoch's loss; what it raises ends the run.
+        on_epoch: called after each epoch with the number of epochs done since the last call and the epoch's loss;
+            what it raises ends the run.
+        checkpoint: a file for the run's state after each epoch. If it is there already, the run goes on from it, and
+            on a CPU it ends with the same bits as a run that was never cut off.
     """
-    start = time.perf_counter()
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True  # the fastest convolutions on a GPU differ from run to run
-    model = build_model(recipe, dataset).to(device, memory_format=torch.channels_last)
-    train_images, train_labels = _on_device(dataset, dataset.train_images, dataset.train_labels, device)
-    test_images, test_labels = _on_device(dataset, dataset.test_images, dataset.test_labels, device)
+    run = Run(recipe, dataset, device)
+    if checkpoint:
+        state = find_checkpoint(recipe, checkpoint)
+        if state:
+            run.restore(state)
+            on_epoch(run.epochs_done, run.curves["train_loss"][-1])
+    while run.epochs_done < recipe.epochs:
+        run.train_epoch()
+        if checkpoint:
+            save_checkpoint(run.state(), recipe, checkpoint)
+        on_epoch(1, run.curves["train_loss"][-1])
+    return run.record()
 
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    steps_per_epoch = -(-len(train_labels) // recipe.batch_size)  # rounded up
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=recipe.lr, total_steps=recipe.epochs * steps_per_epoch, cycle_momentum=False
-    )
-    shuffle = torch.Generator().manual_seed(recipe.seed)
 
-    curves: dict[str, list[float | None]] = {"train_loss": [], "train_error": [], "test_error": []}
+def fit(model: nn.Module, recipe: Recipe, dataset: Dataset, device: str = "cpu") -> dict[str, list[float | None]]:
+    """Train any model in place as the recipe says, and return its curves; the model is then in evaluation mode.
+
+    Of the recipe, what describes the network (depth, shortcut, width) has no meaning here.
+
+    >>> from resnet_lib.datasets import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> curves = fit(model, Recipe(epochs=2), digits)
+    >>> len(curves["train_error"])
+    2
+    """
+    run = Run(recipe, dataset, choose_device(device), model)
     for _ in range(recipe.epochs):
-        order = torch.randperm(len(train_labels), generator=shuffle).to(device)
-        loss, error = train_epoch(model, train_images, train_labels, order, recipe.batch_size, optimizer, scheduler)
-        curves["train_loss"].append(finite_or_none(loss))
-        curves["train_error"].append(error)
-        curves["test_error"].append(evaluate(model, test_images, test_labels)[1])
-        on_epoch(loss)
-
-    train_loss, train_error = evaluate(model, train_images, train_labels)
-    return Record(
-        recipe=recipe,
-        train_error=train_error,
-        test_error=curves["test_error"][-1],
-        train_loss=finite_or_none(train_loss),
-        curves=curves,
-        seconds=time.perf_counter() - start,
-        environment=describe_environment(device),
-    )
-
-
-def _on_device(
-    dataset: Dataset, images: torch.Tensor, labels: torch.Tensor, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    images = dataset.normalise(images).contiguous(memory_format=torch.channels_last)
-    return images.to(device), labels.to(device)
+        run.train_epoch()
+    return run.curves

@@ -15,18 +15,31 @@ FILES |= {f"checks.{path.stem}": path for path in sorted((HOUSE / "checks").glob
 FILES["checks"] = FILES.pop("checks.__init__")
 # Training builds networks and figures draw summaries of experiments, so each stands above what it uses.
 FLOORS = {
-    "__main__": 6,
-    "figures": 5,
-    "experiments": 4,
-    "checks": 4,
-    "training": 3,
+    "__main__": 11,
+    "report": 10,
+    "figures": 9,
+    "experiments": 8,
+    "cluster": 7,
+    "runs": 6,
+    "probes": 6,
+    "checks": 6,
+    "training": 5,
+    "fast": 4,
+    "augment": 4,
+    "checkpoints": 4,
+    "datasets": 3,
+    "archives": 2,
+    "image_folders": 2,
+    "records": 2,
     "networks": 2,
+    "orderings": 2,
     "volumes": 2,
     "blocks": 1,
-    "datasets": 1,
     "arithmetic": 1,
-    "records": 1,
+    "downloads": 1,
+    "recipes": 1,
     "_arguments": 0,
+    "_files": 0,
 }
 # A package has a front door, which readers know, and rooms behind it, on the same floor.
 ROOMS = {"checks.": "checks"}

@@ -1,0 +1,63 @@
+"""A run under way, on disk: what it needs to go on after being cut off.
+
+A checkpoint is one file, the SHA-256 of its content and then the content, written by `torch.save`. The digest tells a
+damaged file from a whole one; `torch.load` alone would not always.
+"""
+
+import hashlib
+import io
+import pickle
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnet_lib._files import set_aside, write_whole
+from resnet_lib.recipes import Recipe
+
+FORMAT = "resnet_lib checkpoint 1"
+
+
+def checkpoint_path(recipe: Recipe, folder: Path) -> Path:
+    """Where the checkpoint of a run lies, beside the record to come."""
+    return folder / Path(recipe.file_name).with_suffix(".checkpoint")
+
+
+def save_checkpoint(state: dict[str, Any], recipe: Recipe, path: Path) -> None:
+    """Write the state of a run, tensors and plain values, at once or not at all."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "recipe": asdict(recipe), "state": state}, buffer)
+    content = buffer.getvalue()
+    write_whole(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def find_checkpoint(recipe: Recipe, path: Path) -> dict[str, Any] | None:
+    """The state that the run of ``recipe`` left in ``path``, its tensors on the CPU, or None.
+
+    A file in its place that is not its checkpoint is set aside, under a name that says so, with a warning.
+    """
+    if not path.exists():
+        return None
+    try:
+        return _read(recipe, path)
+    except ValueError as error:
+        aside = set_aside(path)
+        warnings.warn(f"{error}; it is now {aside.name}, and the run starts again", stacklevel=2)
+        return None
+
+
+def _read(recipe: Recipe, path: Path) -> dict[str, Any]:
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if digest != hashlib.sha256(content).hexdigest().encode():
+        raise ValueError(f"{path} is not a whole checkpoint: its digest differs")
+    try:
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from None
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a checkpoint: it does not say {FORMAT!r}")
+    if saved["recipe"] != asdict(recipe):
+        raise ValueError(f"{path} is the checkpoint of another recipe")
+    return saved["state"]
