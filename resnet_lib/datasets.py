@@ -1,17 +1,21 @@
-"""Images as uint8 tensors in, normalised batches out.
+"""Data sets: images as uint8 tensors, and how they are split and normalised.
 
 Source of "digits": the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI
 Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49; it ships with scikit-learn.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from resnet_lib._arguments import check_choice
+from resnet_lib.archives import load_cifar10, load_fashion_mnist
+from resnet_lib.image_folders import load_folder
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,40 @@ def load_digits() -> Dataset:
     return Dataset("digits", 10, images[:-360], labels[:-360], images[-360:], labels[-360:])
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
+FOLDER = "folder:"
 
 
-def load_dataset(name: str) -> Dataset:
+def load_dataset(name: str, data: Path = Path("data")) -> Dataset:
     """The data set of that name.
 
+    Args:
+        name: "digits"; "cifar10" or "fashion_mnist", which are downloaded; or "folder:PATH" for images in
+            ``PATH/train/CLASS`` and ``PATH/test/CLASS``, whose data set is named after the folder and its content.
+        data: the folder that keeps downloads and decoded images.
+
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a folder or file that is not what it must be.
+        ConnectionError, OSError: a download failed.
+
+    >>> load_dataset("digits").num_classes
+    10
     """
-    check_choice("dataset", name, DATASETS)
-    return DATASETS[name]()
+    if isinstance(name, str) and name.startswith(FOLDER):
+        path = Path(name.removeprefix(FOLDER))
+        images, classes, digest = load_folder(path, data)
+        # Not the path: a record must mean the same on every machine.
+        return Dataset(f"{_plain_name(path.resolve().name)}-{digest}", len(classes), *images)
+    check_choice("dataset", name, [*LOADERS, f"{FOLDER}PATH"])
+    return LOADERS[name](data)
+
+
+def _plain_name(name: str) -> str:
+    """A name that can be part of any file's name: letters, digits, dashes."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "images"
+
+
+LOADERS: dict[str, Callable[[Path], Dataset]] = {
+    "digits": lambda data: load_digits(),
+    "cifar10": lambda data: Dataset("cifar10", 10, *load_cifar10(data)),
+    "fashion_mnist": lambda data: Dataset("fashion_mnist", 10, *load_fashion_mnist(data)),
+}
