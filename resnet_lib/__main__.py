@@ -11,11 +11,13 @@ from typing import NoReturn
 from resnet_lib import __version__
 from resnet_lib._arguments import SHORTCUTS
 from resnet_lib._files import make_folder
+from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid
 from resnet_lib.fast import choose_precision
 from resnet_lib.recipes import PRECISIONS, Recipe, paper_grid
 from resnet_lib.records import Record
+from resnet_lib.report import make_report
 from resnet_lib.training import DEVICES, choose_device
 
 
@@ -36,7 +38,6 @@ def build_parser() -> Parser:
         commands,
         "degradation",
         "train plain and residual networks of several depths and compare their training errors",
-        plan_degradation,
     )
     add = degradation.add_argument
     _add_dataset(degradation, "digits")
@@ -55,15 +56,18 @@ def build_parser() -> Parser:
         commands,
         "paper-cifar10",
         "run the paper's CIFAR-10 experiments by its own recipe: 64k iterations a network, for a GPU",
-        plan_paper,
     )
     _add_dataset(paper, "cifar10")
     paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
     _add_running(paper, "auto")
+
+    report = _add_command(commands, "report", "say what the records in a folder show: as text, a picture or a page")
+    report.add_argument("folder", type=Path, metavar="DIR", help="folder of the records")
+    report.add_argument("--out", type=Path, metavar="FILE", help="write .txt, .png or .html instead of printing")
     return parser
 
 
-def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str, plan: object) -> Parser:
+def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str) -> Parser:
     command = commands.add_parser(
         name,
         help=help_line,
@@ -71,7 +75,6 @@ def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    command.set_defaults(plan=plan)
     return command
 
 
@@ -91,7 +94,9 @@ def _add_running(command: Parser, precision: str) -> None:
     add("--json", action="store_true", help="print the runs as one JSON document instead of the table")
 
 
-def plan_degradation(args: argparse.Namespace, dataset: str, precision: str) -> list[Recipe]:
+def choose_recipes(args: argparse.Namespace, dataset: str, precision: str) -> list[Recipe]:
+    if args.command == "paper-cifar10":
+        return paper_grid(args.seeds, dataset, precision)
     return degradation_grid(
         args.depths,
         args.shortcuts,
@@ -107,19 +112,15 @@ def plan_degradation(args: argparse.Namespace, dataset: str, precision: str) -> 
     )
 
 
-def plan_paper(args: argparse.Namespace, dataset: str, precision: str) -> list[Recipe]:
-    return paper_grid(args.seeds, dataset, precision)
-
-
 def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
     """What to run on which images, having checked that it can: what fails later is no fault of the command."""
     device = choose_device(args.device)
     check_engine(args.engine, args.out)
     precision = choose_precision(device) if args.precision == "auto" else args.precision
-    args.plan(args, "unknown yet", precision)  # refuse wrong numbers before a long download
+    choose_recipes(args, "unknown yet", precision)  # refuse wrong numbers before a long download
     make_folder(args.out)
-    dataset = load_dataset(args.dataset)
-    recipes = args.plan(args, dataset.name, precision)
+    dataset = load_dataset(args.dataset, args.data)
+    recipes = choose_recipes(args, dataset.name, precision)
     dataset.part(recipes[0].images, recipes[0].held_out)
     return recipes, dataset
 
@@ -136,16 +137,9 @@ def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -
     if args.json:
         print(json.dumps({"runs": [describe(record) for record in records]}, indent=1))
     else:
-        print(describe_recipe(recipes[0]))
+        print(describe_recipe(compare(records)[0].recipe))
         print(format_table(records))
         print(f"mean ± standard deviation over seeds; records in {args.out}")
-
-
-def describe_recipe(recipe: Recipe) -> str:
-    """What the runs of a grid have in common, in one line."""
-    return (
-        f"{recipe.dataset}, width {recipe.width}, {recipe.epochs} epochs, batch {recipe.batch_size}, lr {recipe.lr:g}"
-    )
 
 
 def describe(record: Record) -> dict:
@@ -158,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(arguments)
     try:
+        if args.command == "report":
+            print(make_report(args.folder, args.out))
+            return
         recipes, dataset = plan(args)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on.", file=sys.stderr)

@@ -4,12 +4,17 @@ The two colours are from Okabe and Ito's palette, which colour-blind readers can
 least 3 to 1 on the white of a light page and on the dark grey of a dark one.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from resnet_lib.experiments import Summary, group_runs, summarize
 from resnet_lib.records import Record
@@ -17,8 +22,15 @@ from resnet_lib.volumes import RESIDUAL
 from resnet_lib.volumes import draw_network as draw_network  # here, too: all pictures under one name
 
 PLAIN = "#D55E00"
+# From the shallowest network to the deepest; the ends are as light and as dark as the two contrasts allow.
+SHADES = {"plain": ["#E8751A", PLAIN, "#A64700"], "residual": ["#4699D4", RESIDUAL, "#0067A1"]}
 
 CURVE_LABELS = {"train_loss": "training loss", "train_error": "training error (%)", "test_error": "test error (%)"}
+# How each curve is drawn: the eye belongs to the test error, as in the paper's figure.
+TRAINING_CURVES = {
+    "train_error": {"linewidth": 1.0, "linestyle": (0, (4, 2))},
+    "test_error": {"linewidth": 2.2, "linestyle": "-"},
+}
 
 
 def colour_of(shortcut: str) -> str:
@@ -110,6 +122,97 @@ def plot_curves(records: Iterable[Record], title: str, curve: str = "train_error
     _label_line_ends(axes, ends)
     axes.set(title=title, xlabel="epoch", ylabel=CURVE_LABELS[curve])
     return figure
+
+
+def plot_training(records: Iterable[Record], title: str) -> Figure:
+    """Training and test error in percent over the epochs, plain networks beside residual ones.
+
+    Each line is the mean over the seeds, in a band from the lowest to the highest run.
+
+    Raises:
+        ValueError: no records, or runs of different lengths.
+
+    Source: the manner of He et al. 2016, figure 6, where dashed is training and bold is test error.
+    """
+    figure = plt.figure(figsize=(6.8, 4.1))
+    draw_training(figure, records)
+    add_title(figure, title)
+    return figure
+
+
+def add_title(figure: FigureBase, title: str) -> None:
+    """A title over all panels, on as many lines as it needs at a width of 6.8 inches."""
+    figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left", fontsize=12, fontweight="bold")
+
+
+def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool = False) -> None:
+    """Fill a figure with `plot_training`'s panels, side by side or, for a narrow page, ``stacked``.
+
+    The scale ends at 20 %, as in the paper, or at 50 or 100 where a network ends higher; what lies above is cut off,
+    so that the ends of the curves can be told apart.
+    """
+    networks = group_runs(records)
+    lengths = {len(run.curves["test_error"]) for runs in networks.values() for run in runs}
+    if len(lengths) != 1:
+        raise ValueError(f"records must hold runs of one length, got {sorted(lengths) or 'no'} epochs")
+    kinds: dict[str, list[tuple[str, int]]] = {}
+    for shortcut, depth in networks:
+        kinds.setdefault("plain" if shortcut == "none" else "residual", []).append((shortcut, depth))
+    rows, columns = (len(kinds), 1) if stacked else (1, len(kinds))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    highest_end = max(max(_mean_curve(runs, name)[-1] for name in TRAINING_CURVES) for runs in networks.values())
+    panels[0, 0].set_ylim(0, next(top for top in (20, 50, 100) if highest_end <= 0.8 * top or top == 100))
+    for axes, (kind, members) in zip(panels.flat, kinds.items(), strict=True):
+        several_options = len({shortcut for shortcut, _ in members}) > 1
+        ends = []
+        for member, colour in zip(members, _shades(kind, len(members)), strict=True):
+            _draw_runs(axes, networks[member], colour)
+            text = f"{member[1]} layers{f', {member[0]}' if several_options else ''}"
+            ends.append((*lengths, _mean_curve(networks[member], "test_error")[-1], text, colour))
+        _label_line_ends(axes, ends)
+        axes.set_title(f"{kind} networks", fontsize=11, fontweight="normal")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.set_xlim(0, 1.02 * max(lengths))
+        axes.set_xlabel("epoch")
+        axes.label_outer()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("error (%)")
+    _explain_lines(figure, any(len(runs) > 1 for runs in networks.values()), columns=1 if stacked else 3)
+
+
+def _shades(kind: str, count: int) -> list[str]:
+    """Colours of ``count`` networks of one kind, from the shallowest to the deepest; of one alone the kind's own."""
+    ramp = LinearSegmentedColormap.from_list(kind, SHADES[kind])
+    return [to_hex(ramp(i / (count - 1) if count > 1 else 0.5)) for i in range(count)]
+
+
+def _mean_curve(runs: Sequence[Record], name: str) -> list[float]:
+    return [sum(values) / len(runs) for values in zip(*(run.curves[name] for run in runs), strict=True)]
+
+
+def _draw_runs(axes: Axes, runs: Sequence[Record], colour: str) -> None:
+    """The runs of one network: the mean of each curve, and a band where there are several runs."""
+    for name, line in TRAINING_CURVES.items():
+        mean = _mean_curve(runs, name)
+        epochs = range(1, len(mean) + 1)
+        marker = "o" if len(mean) == 1 else None  # a line of one point can't be seen
+        axes.plot(epochs, mean, color=colour, marker=marker, markersize=3 * line["linewidth"], **line)
+        if len(runs) > 1:
+            at_each_epoch = list(zip(*(run.curves[name] for run in runs), strict=True))
+            low, high = [min(values) for values in at_each_epoch], [max(values) for values in at_each_epoch]
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _explain_lines(figure: FigureBase, has_bands: bool, columns: int) -> None:
+    ink = plt.rcParams["text.color"]
+    handles = [
+        Line2D([], [], color=ink, label="test error", **TRAINING_CURVES["test_error"]),
+        Line2D([], [], color=ink, label="training error", **TRAINING_CURVES["train_error"]),
+    ]
+    if has_bands:
+        handles.append(Patch(color=ink, alpha=0.18, linewidth=0, label="from the lowest to the highest run"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
 def show_images(images: Sequence[Any], labels: Sequence[Any], title: str) -> Figure:

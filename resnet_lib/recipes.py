@@ -60,6 +60,8 @@ class Recipe:
     precision: str = "float32"  # of activations and gradients; the weights are always float32
 
     def __post_init__(self) -> None:
+        if not isinstance(self.dataset, str):
+            raise TypeError(f"dataset must be a name, got {self.dataset!r}")
         check_depth(self.depth)
         check_shortcut(self.shortcut)
         check_count("seed", self.seed, at_least=0)

@@ -115,6 +115,8 @@ def load_record(path: Path) -> Record:
         ValueError: the file is not a whole record; the sentence names it and says what is wrong.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise ValueError("it is not a file")
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise ValueError(f"it does not say {FORMAT!r}")
@@ -122,8 +124,10 @@ def load_record(path: Path) -> Record:
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         _check_outcome(data)
-        return Record(**{**data, "recipe": Recipe(**data["recipe"])})
-    except (ValueError, TypeError) as error:
+        record = Record(**{**data, "recipe": Recipe(**data["recipe"])})
+        _check_curves(record)
+        return record
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is not a record of a run: {error}") from None
 
 
@@ -142,6 +146,15 @@ def _check_outcome(data: dict[str, Any]) -> None:
     for name in ("curves", "environment"):
         if not isinstance(data[name], dict):
             raise ValueError(f"its {name} must be an object, got {data[name]!r}")
+
+
+def _check_curves(record: Record) -> None:
+    """Refuse curves that a picture can't be made of."""
+    for name in ("train_error", "test_error"):
+        curve = record.curves.get(name)
+        is_whole = isinstance(curve, list) and len(curve) == record.recipe.epochs
+        if not is_whole or not all(_is_number(value) and 0 <= value <= 100 for value in curve):
+            raise ValueError(f"its curve {name} must hold an error from 0 to 100 % for each of its epochs")
 
 
 def _is_number(value: Any) -> bool:
@@ -179,3 +192,21 @@ def load_records(folder: Path) -> list[Record]:
     if not records:
         raise ValueError(f"{folder} holds no record of a run (*.json)")
     return records
+
+
+def results_folder(name: str) -> Path:
+    """The folder of that name among the measurements that come with the book.
+
+    Raises:
+        ValueError: there is none of that name.
+
+    >>> len(load_records(results_folder("digits")))
+    18
+    """
+    here = Path(__file__).parent
+    checkout, installed = here.parent / "book" / "results", here / "results"
+    folder = (checkout if checkout.is_dir() else installed) / name
+    if not folder.is_dir():
+        there = ", ".join(sorted(repr(other.name) for other in folder.parent.glob("*/")))
+        raise ValueError(f"the book holds no results called {name!r}; it holds {there or 'none'}")
+    return folder

@@ -1,0 +1,158 @@
+"""What the figures draw is what the records hold."""
+
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from resnet_lib import figures
+from resnet_lib.recipes import Recipe
+from resnet_lib.records import Record
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    plt.switch_backend("agg")
+    with plt.rc_context(figures.style()):
+        yield
+    plt.close("all")
+
+
+def run(train: list[float], test: list[float], shortcut="none", depth=8, seed=0) -> Record:
+    return Record(
+        recipe=Recipe(depth=depth, shortcut=shortcut, seed=seed, epochs=len(test)),
+        train_error=train[-1],
+        test_error=test[-1],
+        best_test_error=min(test),
+        held_out_error=None,
+        train_loss=0.1,
+        curves={"train_loss": [1.0] * len(train), "train_error": train, "test_error": test},
+        seconds=1.0,
+        images_per_second=1.0,
+    )
+
+
+TWO_KINDS = [
+    run([60, 12], [70, 10]),
+    run([40, 8], [50, 14], seed=1),
+    run([80, 12], [90, 15], depth=20),
+    run([30, 1], [35, 3], "A"),
+    run([20, 0], [25, 2], "A", depth=20),
+]
+
+
+def lines_of(axes) -> list[tuple[str, list[float]]]:
+    return [(line.get_linestyle(), list(line.get_ydata())) for line in axes.lines]
+
+
+def test_plain_and_residual_networks_stand_side_by_side_on_one_scale():
+    left, right = figures.plot_training(TWO_KINDS, "title").axes
+    assert (left.get_title("left"), right.get_title("left")) == ("plain networks", "residual networks")
+    assert left.get_ylim() == right.get_ylim() and left.get_xlim() == right.get_xlim()
+    assert left.get_position().y0 == pytest.approx(right.get_position().y0)
+
+
+def test_each_line_is_the_mean_over_seeds_test_error_bold_and_training_error_dashed():
+    left, right = figures.plot_training(TWO_KINDS, "title").axes
+    assert lines_of(left) == [("--", [50, 10]), ("-", [60, 12]), ("--", [80, 12]), ("-", [90, 15])]
+    assert lines_of(right) == [("--", [30, 1]), ("-", [35, 3]), ("--", [20, 0]), ("-", [25, 2])]
+    for line in [*left.lines, *right.lines]:
+        assert (line.get_linewidth() > 2) == (line.get_linestyle() == "-")
+        assert list(line.get_xdata()) == [1, 2]
+
+
+def test_the_band_reaches_from_the_lowest_to_the_highest_run_and_is_named_in_the_legend():
+    figure = figures.plot_training(TWO_KINDS, "title")
+    left, right = figure.axes
+    assert len(left.collections) == 2 and len(right.collections) == 0, "a network of one run has no band"
+    train_band, test_band = ({tuple(point) for point in band.get_paths()[0].vertices} for band in left.collections)
+    assert train_band == {(1, 40), (1, 60), (2, 8), (2, 12)}
+    assert test_band == {(1, 50), (1, 70), (2, 10), (2, 14)}
+    assert [text.get_text() for text in figure.legends[0].texts] == [
+        "test error",
+        "training error",
+        "from the lowest to the highest run",
+    ]
+
+
+def test_without_a_second_seed_no_band_is_named():
+    figure = figures.plot_training(TWO_KINDS[2:], "title")
+    assert len(figure.legends[0].texts) == 2
+
+
+def test_the_ends_of_the_lines_carry_the_depth_in_their_colour():
+    for axes in figures.plot_training(TWO_KINDS, "title").axes:
+        colours = [line.get_color() for line in axes.lines if line.get_linestyle() == "-"]
+        assert {(text.get_text(), text.get_color()) for text in axes.texts} == set(
+            zip(["8 layers", "20 layers"], colours, strict=True)
+        )
+
+
+def test_several_options_are_named_beside_the_depth():
+    (axes,) = figures.plot_training([run([1, 1], [2, 2], option) for option in "AB"], "title").axes
+    assert [text.get_text() for text in axes.texts] == ["8 layers, A", "8 layers, B"]
+
+
+@pytest.mark.parametrize(("end", "top"), [(0, 20), (16, 20), (17, 50), (40, 50), (41, 100), (95, 100), (100, 100)])
+@pytest.mark.parametrize("curve", ["training", "test"])
+def test_the_scale_shows_every_end(end, top, curve):
+    ends = ([90, end], [90, 1]) if curve == "training" else ([90, 1], [90, end])
+    (axes,) = figures.plot_training([run(*ends)], "title").axes
+    assert axes.get_ylim() == (0, top)
+
+
+def test_one_epoch_is_drawn_as_points():
+    (axes,) = figures.plot_training([run([5.0], [7.0])], "title").axes
+    assert all(line.get_marker() == "o" for line in axes.lines)
+    assert axes.get_xlim()[0] < 1 < axes.get_xlim()[1]
+
+
+def test_on_a_narrow_page_the_panels_are_stacked():
+    figure = Figure(figsize=(3.4, 6))
+    figures.draw_training(figure, TWO_KINDS, stacked=True)
+    upper, lower = figure.axes
+    assert upper.get_position().y0 > lower.get_position().y1
+    assert upper.get_ylabel() == lower.get_ylabel() == "error (%)"
+
+
+def test_a_long_title_takes_as_many_lines_as_it_needs_and_stays_in_the_figure():
+    figure = figures.plot_training(TWO_KINDS, "long title " * 15)
+    figure.canvas.draw()
+    assert len(figure.get_suptitle().splitlines()) == 3
+    (title,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
+    assert title.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [([], "got no epochs"), ([run([1], [1]), run([1, 1], [1, 1], seed=1)], r"got \[1, 2\] epochs")],
+    ids=["no records", "two lengths"],
+)
+def test_records_that_make_no_one_figure_are_refused(records, words):
+    with pytest.raises(ValueError, match=f"records must hold runs of one length, {words}"):
+        figures.plot_training(records, "title")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(colour: str, other: str) -> float:
+    low, high = sorted([luminance(colour), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("depths", [[8], [8, 20], [20, 32, 44, 56, 110]], ids=str)
+@pytest.mark.parametrize(("shortcut", "own"), [("none", figures.PLAIN), ("A", figures.RESIDUAL)])
+def test_shades_read_on_light_and_dark_paper_and_darken_with_depth(depths, shortcut, own):
+    (axes,) = figures.plot_training([run([1], [1], shortcut, depth) for depth in depths], "title").axes
+    colours = [line.get_color() for line in axes.lines if line.get_linewidth() > 2]
+    assert len(colours) == len(depths)
+    for colour in colours:
+        assert contrast(colour, "#ffffff") >= 3 and contrast(colour, "#121212") >= 3
+    assert all(luminance(shallow) > luminance(deep) for shallow, deep in pairwise(colours))
+    assert len(depths) > 1 or colours[0].lower() == own.lower()
