@@ -23,7 +23,7 @@ FLOAT16_LOSS_SCALE = 1024.0
 def choose_precision(device: torch.device) -> str:
     """The precision that this device computes fastest in, judged by what it can do natively.
 
-    A CPU without AMX (matrix units) has bfloat16 only in name and is several times slower in it.
+    A CPU without instructions for bfloat16 accepts it all the same, and is several times slower in it.
 
     >>> choose_precision(torch.device("cpu")) in ("float32", "bfloat16")
     True
@@ -31,14 +31,21 @@ def choose_precision(device: torch.device) -> str:
     if device.type == "cuda":
         major = torch.cuda.get_device_capability(device)[0]
         return "bfloat16" if major >= 8 else "float16" if major >= 7 else "float32"
-    if device.type == "cpu" and _cpu_has_amx():
-        return "bfloat16"
-    return "float32"
+    return "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
 
 
-def _cpu_has_amx() -> bool:
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)  # PyTorch has no public name for it
-    return bool(has_amx())
+def cpu_has_amx() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 in units of their own (AMX)."""
+    return _cpu_has("_is_amx_tile_supported")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16: AMX, or AVX-512's."""
+    return cpu_has_amx() or _cpu_has("_is_avx512_bf16_supported")
+
+
+def _cpu_has(test: str) -> bool:
+    return bool(getattr(torch.cpu, test, lambda: False)())  # PyTorch has no public name for these
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
