@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from resnet_lib import __version__
-from resnet_lib._arguments import SHORTCUTS
-from resnet_lib._files import make_folder
+from resnet_lib._arguments import SHORTCUTS, check_not_negative
+from resnet_lib._files import check_folder, make_folder
 from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid
@@ -116,12 +116,14 @@ def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
     """What to run on which images, having checked that it can: what fails later is no fault of the command."""
     device = choose_device(args.device)
     check_engine(args.engine, args.out)
+    check_not_negative("gpus_per_run", args.gpus_per_run)
     precision = choose_precision(device) if args.precision == "auto" else args.precision
     choose_recipes(args, "unknown yet", precision)  # refuse wrong numbers before a long download
-    make_folder(args.out)
+    check_folder(args.out)
     dataset = load_dataset(args.dataset, args.data)
     recipes = choose_recipes(args, dataset.name, precision)
     dataset.part(recipes[0].images, recipes[0].held_out)
+    make_folder(args.out)
     return recipes, dataset
 
 

@@ -35,6 +35,12 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a folder that a file is in the way of; nothing is made."""
+    if not next(there for there in (path, *path.absolute().parents) if there.exists()).is_dir():
+        raise ValueError(f"out must be a folder, got {path}, where a file is in the way: name another")
+
+
 def make_folder(path: Path) -> Path:
     """Make the folder and return it.
 

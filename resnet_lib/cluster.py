@@ -6,7 +6,9 @@ starts a cluster of this machine's own processors. The folder of the records mus
 Source: https://docs.ray.io/en/latest/ray-core/tasks.html
 """
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
@@ -60,13 +62,15 @@ def run_on_cluster(
     started = {task.remote(recipe, stored[recipe.dataset], device, folder.absolute()): recipe for recipe in recipes}
     records: dict[Recipe, Record | None] = {}
     waiting = list(started)
-    while waiting:
-        done, waiting = ray.wait(waiting)
-        for reference in done:
-            recipe = started[reference]
-            records[recipe] = ray.get(reference)
-            if records[recipe]:
-                on_finished(recipe, recipe.epochs, records[recipe].train_loss)
+    # Ray prints what befalls its workers to stdout, even without log_to_driver; there only the outcome belongs.
+    with redirect_stdout(sys.stderr):
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            for reference in done:
+                recipe = started[reference]
+                records[recipe] = ray.get(reference)
+                if records[recipe]:
+                    on_finished(recipe, recipe.epochs, records[recipe].train_loss)
     return [records[recipe] for recipe in recipes]
 
 

@@ -18,7 +18,7 @@ from resnet_lib.cluster import require_ray, run_on_cluster
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, find_record
-from resnet_lib.runs import BusyError, run_in_folder
+from resnet_lib.runs import BusyError, remove_leftovers, run_in_folder
 from resnet_lib.training import choose_device, train
 
 ENGINES = ("local", "ray")
@@ -83,6 +83,9 @@ def run_grid(
     folder = make_folder(Path(out)) if out is not None else None
     records = {recipe: find_record(recipe, folder) if folder else None for recipe in recipes}
     missing = [recipe for recipe, record in records.items() if record is None]
+    for recipe in records.keys() - set(missing):
+        if folder:
+            remove_leftovers(recipe, folder)
     datasets = {name: dataset or load_dataset(name) for name in {recipe.dataset for recipe in missing}}
     stop = threading.Event()
 

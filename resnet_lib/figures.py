@@ -134,7 +134,7 @@ def plot_training(records: Iterable[Record], title: str) -> Figure:
 
     Source: the manner of He et al. 2016, figure 6, where dashed is training and bold is test error.
     """
-    figure = plt.figure(figsize=(6.8, 4.1))
+    figure = plt.figure(figsize=(6.8, 3.9))
     draw_training(figure, records)
     add_title(figure, title)
     return figure

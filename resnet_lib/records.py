@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -177,8 +178,9 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
     except FileNotFoundError:  # another process has just set it aside
         return None
     except ValueError as error:
-        aside = set_aside(path)
-        warnings.warn(f"{error}; it is now {aside.name}, and the run is done again", stacklevel=2)
+        with suppress(FileNotFoundError):  # another process has just set it aside
+            aside = set_aside(path)
+            warnings.warn(f"{error}; it is now {aside.name}, and the run is done again", stacklevel=2)
         return None
 
 

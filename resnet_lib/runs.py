@@ -19,6 +19,16 @@ class BusyError(RuntimeError):
     """Another process works on this run."""
 
 
+def remove_leftovers(recipe: Recipe, folder: Path) -> None:
+    """Remove what a process left of a finished run that was killed right after it wrote the record."""
+    checkpoint = checkpoint_path(recipe, folder)
+    lock = checkpoint.with_suffix(".lock")
+    if lock.exists():
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+            checkpoint.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+
+
 def run_in_folder(
     recipe: Recipe,
     dataset: Dataset,

@@ -6,6 +6,7 @@ Source: He et al. 2016, section 4.2.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,8 @@ class Run:
         if self.recipe.augment:
             self.images.draw(self.generator)
         # The fastest convolutions on a GPU differ from run to run.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        on_gpu = self.device.type == "cuda"
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True) if on_gpu else nullcontext():
             loss, error = self.loop.train_epoch(self.images, self.labels, order, self.recipe.batch_size, self.scheduler)
         trained = time.perf_counter()
         self.curves["train_loss"].append(finite_or_none(loss))
@@ -205,10 +207,15 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"])
+        own = {key: self.optimizer.param_groups[0][key] for key in ("lr", "fused", "foreach")}
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # on a GPU the learning rate is a tensor, and must be there
-            group["lr"] = group["lr"].to(self.device) if isinstance(group["lr"], torch.Tensor) else group["lr"]
+        for group in self.optimizer.param_groups:
+            # How the learning rate is kept depends on the device, and the run may come from another.
+            rate = float(group["lr"])
+            lr = own["lr"].fill_(rate) if isinstance(own["lr"], torch.Tensor) else rate
+            group.update(own, lr=lr)
         self.scheduler.load_state_dict(state["scheduler"])
+        self.scheduler.base_lrs = [float(lr) for lr in self.scheduler.base_lrs]
         self.generator.set_state(state["generator"])
         for name, curve in self.curves.items():
             curve[:] = state["curves"][name]

@@ -23,7 +23,7 @@ from resnet_lib import (
 from resnet_lib.blocks import make_shortcut
 from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import degradation_grid, run_grid
-from resnet_lib.records import Recipe
+from resnet_lib.recipes import Recipe
 from resnet_lib.training import choose_device
 
 BUILDERS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "plain18", "plain34"]
@@ -372,6 +372,25 @@ def test_a_device_that_is_not_here_is_refused(call, device, monkeypatch):
     sentence = refusal(ValueError, call, device)
     assert sentence.startswith("device must be one that this machine has")
     assert f"got {device!r}" in sentence and "use 'cpu' or 'auto'" in sentence
+
+
+@pytest.mark.parametrize("engine", ["Ray", "dask", "", None, 1], ids=repr)
+def test_an_unknown_engine_is_refused_with_those_that_there_are(tmp_path, engine):
+    sentence = refusal(ValueError, run_grid, [Recipe(depth=8)], tmp_path / "runs", "cpu", engine=engine)
+    assert sentence == f"engine must be one of 'local', 'ray', got {engine!r}"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_engine_ray_needs_a_folder(monkeypatch):
+    monkeypatch.setattr("resnet_lib.experiments.require_ray", lambda: None)  # whether it is installed does not matter
+    sentence = refusal(ValueError, run_grid, [Recipe(depth=8)], None, "cpu", engine="ray")
+    assert "engine 'ray' needs a folder" in sentence and "out" in sentence
+
+
+@pytest.mark.parametrize("settings", [{"images": 1438}, {"images": 1000, "held_out": 438}, {"held_out": 1437}], ids=str)
+def test_more_images_than_the_data_set_has_are_refused(settings):
+    sentence = refusal(ValueError, run_grid, [Recipe(depth=8, **settings)], None, "cpu")
+    assert "images" in sentence and "held_out" in sentence and "1437" in sentence and "digits" in sentence
 
 
 @pytest.mark.parametrize("below", [False, True], ids=["a file", "below a file"])

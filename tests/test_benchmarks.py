@@ -150,7 +150,7 @@ def test_peak_memory_counts_every_mebibyte_of_a_network(monkeypatch):
 
 def test_the_usual_loop_trains():
     dataset = rows.made_dataset(32)
-    run = rows.made_run(8, dataset, CPU)
+    run = rows.made_run(8, dataset, CPU, "float32")
     model = build_model(run.recipe, dataset)
     before = model.fc.weight.clone()
     usual_loop(model, pil_loader(dataset, workers=1), CPU, "float32")()

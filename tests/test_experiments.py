@@ -1,37 +1,48 @@
 """A grid does what is missing and nothing twice, survives an interrupt, and shows what the book claims."""
 
 import _thread
-import json
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from outcomes import figures
 
 from resnet_lib import experiments
 from resnet_lib.experiments import Summary, degradation_grid, format_table, run_grid, summarize
-from resnet_lib.records import Recipe, Record, load_records, save_record
+from resnet_lib.recipes import Recipe
+from resnet_lib.records import Record, load_records, save_record
 
 TINY = {"width": 2, "epochs": 1, "batch_size": 256}
 GRID = degradation_grid(depths=[8, 14], seeds=2, **TINY)
 
 
-def figures(record: Record) -> str:
-    """All that a run computes, to the last bit: its record without the time and the machine."""
-    fields = asdict(record)
-    del fields["seconds"], fields["environment"]
-    return json.dumps(fields)
-
-
 def made_up(recipe: Recipe, train_error: float = 50.0, test_error: float = 60.0) -> Record:
     curves = {"train_loss": [1.0], "train_error": [train_error], "test_error": [test_error]}
-    return Record(recipe, train_error, test_error, 1.0, curves, seconds=0.5)
+    curves = {name: values * recipe.epochs for name, values in curves.items()}
+    return Record(
+        recipe,
+        train_error,
+        test_error,
+        best_test_error=test_error,
+        held_out_error=None,
+        train_loss=1.0,
+        curves=curves,
+        seconds=0.5,
+        images_per_second=2874.0,
+    )
+
+
+def replace_training(monkeypatch, train: Callable[..., Record]) -> None:
+    """``train`` in the place of the library's, for runs in memory and in a folder."""
+    monkeypatch.setattr("resnet_lib.experiments.train", train)
+    monkeypatch.setattr("resnet_lib.runs.train", train)
 
 
 @pytest.fixture
@@ -47,14 +58,14 @@ def runs(monkeypatch, threads) -> list[Recipe]:
     """Training replaced by a made-up record, one run at a time: the recipes that ran, in order."""
     done = []
 
-    def pretend_to_train(recipe, dataset, device, on_epoch):
+    def pretend_to_train(recipe, dataset, device, on_epoch, checkpoint=None):
         assert dataset.name == recipe.dataset and device == torch.device("cpu")
         for _ in range(recipe.epochs):
-            on_epoch(1.0)
+            on_epoch(1, 1.0)
         done.append(recipe)
         return made_up(recipe, train_error=float(recipe.depth))
 
-    monkeypatch.setattr(experiments, "train", pretend_to_train)
+    replace_training(monkeypatch, pretend_to_train)
     threads(1)
     return done
 
@@ -93,6 +104,9 @@ def test_a_depth_or_shortcut_named_twice_is_run_once():
 
 def test_settings_reach_every_recipe():
     assert {(recipe.width, recipe.epochs, recipe.batch_size) for recipe in GRID} == {(2, 1, 256)}
+    settings = {"dataset": "others", "augment": True, "images": 500, "held_out": 5, "precision": "bfloat16"}
+    for recipe in degradation_grid(**settings):
+        assert {name: getattr(recipe, name) for name in settings} == settings
 
 
 # Running it
@@ -136,7 +150,7 @@ def test_out_may_be_a_string(tmp_path, runs):
 def test_the_folder_is_there_before_the_first_run(tmp_path, monkeypatch, runs):
     there = []
     pretend = experiments.train
-    monkeypatch.setattr(experiments, "train", lambda *a: there.append((tmp_path / "runs").is_dir()) or pretend(*a))
+    replace_training(monkeypatch, lambda *a: there.append((tmp_path / "runs").is_dir()) or pretend(*a))
     run_grid(GRID[:1], tmp_path / "runs", "cpu")
     assert there == [True]
 
@@ -144,7 +158,7 @@ def test_the_folder_is_there_before_the_first_run(tmp_path, monkeypatch, runs):
 def test_each_record_is_written_as_soon_as_its_run_ends(tmp_path, monkeypatch, runs):
     there = []
     pretend = experiments.train
-    monkeypatch.setattr(experiments, "train", lambda *a: there.append(len(list(tmp_path.iterdir()))) or pretend(*a))
+    replace_training(monkeypatch, lambda *a: there.append(len(list(tmp_path.glob("*.json")))) or pretend(*a))
     run_grid(GRID, tmp_path, "cpu")
     assert there == list(range(len(GRID)))
 
@@ -214,10 +228,12 @@ def test_a_damaged_record_is_set_aside_and_its_run_done_again(tmp_path, runs):
 
 
 def finished(folder: Path) -> list[Recipe]:
-    """The recipes with a record, having checked that nothing else lies in the folder."""
-    records = load_records(folder)
-    assert len(list(folder.iterdir())) == len(records), "half a record is left"
-    return [record.recipe for record in records]
+    """The recipes with a record, having checked that besides there are at most the locks of runs without one."""
+    recipes = [record.recipe for record in load_records(folder)]
+    locks = {Path(recipe.file_name).with_suffix(".lock").name for recipe in set(GRID) - set(recipes)}
+    besides = {path.name for path in folder.iterdir() if path.suffix != ".json"}
+    assert besides <= locks, "half a record is left, or the lock of a finished run"
+    return recipes
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -228,21 +244,21 @@ def test_an_interrupt_keeps_the_finished_runs_and_a_second_start_does_the_rest(
     pretend, settings = experiments.train, torch.__config__.parallel_info()
     begun, stopped = [], []
 
-    def train_until_interrupted(recipe, dataset, device, on_epoch):
+    def train_until_interrupted(recipe, dataset, device, on_epoch, checkpoint):
         begun.append(recipe)
         if recipe == GRID[4]:
             ctrl_c()
             try:
                 for _ in range(1000):  # epochs: the run has far to go
-                    on_epoch(1.0)
+                    on_epoch(1, 1.0)
                     time.sleep(0.01)
             except InterruptedError:
                 stopped.append(recipe)
                 raise
-        return pretend(recipe, dataset, device, on_epoch)
+        return pretend(recipe, dataset, device, on_epoch, checkpoint)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(experiments, "train", train_until_interrupted)
+        replace_training(patch, train_until_interrupted)
         run_grid(GRID, tmp_path, "cpu")
     kept = finished(tmp_path)
     assert len(set(GRID[:4]) - set(kept)) < workers, "what was finished is kept"
@@ -254,6 +270,7 @@ def test_an_interrupt_keeps_the_finished_runs_and_a_second_start_does_the_rest(
     runs.clear()
     records = run_grid(GRID, tmp_path, "cpu")
     assert set(runs) == set(GRID) - set(kept) and [record.recipe for record in records] == GRID
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(recipe.file_name for recipe in GRID)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -261,12 +278,12 @@ def test_an_error_in_one_run_keeps_the_finished_ones_and_is_told(tmp_path, runs,
     threads(workers)
     pretend, settings = experiments.train, torch.__config__.parallel_info()
 
-    def fail_once(recipe, dataset, device, on_epoch):
+    def fail_once(recipe, *rest):
         if recipe == GRID[3]:
             raise MemoryError("this one is too large")
-        return pretend(recipe, dataset, device, on_epoch)
+        return pretend(recipe, *rest)
 
-    monkeypatch.setattr(experiments, "train", fail_once)
+    replace_training(monkeypatch, fail_once)
     with pytest.raises(MemoryError, match="this one is too large"):
         run_grid(GRID, tmp_path, "cpu")
     kept = finished(tmp_path)
@@ -281,19 +298,40 @@ def test_on_another_device_the_runs_go_one_after_the_other(tmp_path, runs, monke
     monkeypatch.setattr(experiments, "choose_device", lambda name: device)
     where = []
 
-    def pretend(recipe, dataset, device, on_epoch):
+    def pretend(recipe, dataset, device, on_epoch, checkpoint):
         where.append((device, threading.current_thread() is threading.main_thread()))
         return made_up(recipe)
 
-    monkeypatch.setattr(experiments, "train", pretend)
+    replace_training(monkeypatch, pretend)
     assert [record.recipe for record in run_grid(GRID, tmp_path)] == GRID
     assert where == [(device, True)] * len(GRID)
+
+
+def test_recipes_of_several_data_sets_train_each_on_its_own(monkeypatch, runs):
+    digits = experiments.load_dataset("digits")
+    loaded = []
+    monkeypatch.setattr(experiments, "load_dataset", lambda name: loaded.append(name) or replace(digits, name=name))
+    grid = [replace(recipe, dataset=dataset) for dataset in ("digits", "others") for recipe in GRID[:2]]
+    assert [record.recipe for record in run_grid(grid, device="cpu")] == grid == runs
+    assert sorted(loaded) == ["digits", "others"], "each once"
+
+
+def test_a_data_set_at_hand_is_not_loaded(monkeypatch, runs):
+    digits = experiments.load_dataset("digits")
+    monkeypatch.setattr(experiments, "load_dataset", lambda name: pytest.fail(f"{name} was loaded"))
+    assert len(run_grid(GRID, device="cpu", dataset=digits)) == len(GRID)
+
+
+def test_a_finished_grid_needs_no_data_set(tmp_path, monkeypatch, runs):
+    first = run_grid(GRID, tmp_path, "cpu")
+    monkeypatch.setattr(experiments, "load_dataset", lambda name: pytest.fail(f"{name} was loaded"))
+    assert run_grid(GRID, tmp_path, "cpu") == first
 
 
 def test_the_progress_bar_shows_the_loss_and_the_time_left_and_ends_full(runs, capsys):
     run_grid(GRID, device="cpu")
     bars = capsys.readouterr().err
-    assert "100%" in bars and "left" in bars and "loss 1.000" in bars
+    assert "100%" in bars and "left" in bars and "loss 1.0" in bars
 
 
 # What the runs add up to

@@ -12,7 +12,7 @@ import yaml
 from notebook_files import CHAPTERS, ROOT, code_cells, has_tag, read, solutions, taught_definitions
 from torch import nn
 
-from resnet_lib import _arguments, blocks, networks, training
+from resnet_lib import _arguments, augment, blocks, networks, training
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -102,7 +102,7 @@ def tree_of(source):
 
 
 def library_object(name):
-    return next(getattr(module, name) for module in (blocks, networks, training) if hasattr(module, name))
+    return next(getattr(module, name) for module in (blocks, networks, training, augment) if hasattr(module, name))
 
 
 taught = pytest.mark.parametrize("definition", taught_definitions(), ids=lambda d: f"{d.chapter.stem}-{d.name}")
@@ -115,7 +115,7 @@ def test_taught_code_is_the_library_s_code(definition):
 
 def taught_namespace():
     """Every taught definition, run with the names that the chapters import."""
-    namespace = {**vars(_arguments), **vars(blocks), **vars(networks)}
+    namespace = {**vars(_arguments), **vars(augment), **vars(blocks), **vars(networks)}
     for definition in taught_definitions():
         exec(definition.source, namespace)
     return namespace

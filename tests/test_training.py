@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +15,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from outcomes import figures
 from sklearn.datasets import load_digits as sklearn_digits
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.fast import FastLoop
 from resnet_lib.networks import cifar_resnet
-from resnet_lib.records import Recipe, Record
-from resnet_lib.training import build_model, choose_device, evaluate, train, train_epoch
+from resnet_lib.recipes import PAPER_CIFAR10, Recipe
+from resnet_lib.training import Run, build_model, choose_device, evaluate, fit, make_scheduler, train, train_epoch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,13 +49,6 @@ def few(digits: Dataset) -> Dataset:
     )
 
 
-def figures(record: Record) -> str:
-    """All that a run computes, to the last bit: its record without the time and the machine."""
-    fields = asdict(record)
-    del fields["seconds"], fields["environment"]
-    return json.dumps(fields)
-
-
 @contextmanager
 def watched_optimizers() -> Iterator[list[dict]]:
     """The settings of every optimizer step that is taken meanwhile, in order."""
@@ -72,9 +68,22 @@ def watched_optimizers() -> Iterator[list[dict]]:
 # The same bits
 
 
-@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
-def test_the_same_recipe_twice_gives_the_same_bits(few, shortcut):
-    recipe = replace(TINY, shortcut=shortcut)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shortcut": "none"},
+        {"shortcut": "A"},
+        {"shortcut": "B"},
+        {"shortcut": "C"},
+        {"schedule": "steps", "warm_up": True},
+        {"augment": True, "images": 70, "held_out": 11},
+        {"precision": "bfloat16"},
+        {"precision": "float16"},
+    ],
+    ids=str,
+)
+def test_the_same_recipe_twice_gives_the_same_bits(few, change):
+    recipe = replace(TINY, **change)
     first = train(recipe, few, CPU)
     torch.manual_seed(12345)  # whatever the caller's random state
     np.random.seed(6)
@@ -95,6 +104,12 @@ def test_the_same_recipe_twice_gives_the_same_bits(few, shortcut):
         {"momentum": 0.8},
         {"weight_decay": 1e-3},
         {"epochs": 3},
+        {"schedule": "steps"},
+        {"augment": True},
+        {"images": 89},
+        {"held_out": 1},
+        {"precision": "bfloat16"},
+        {"precision": "float16"},
     ],
     ids=str,
 )
@@ -112,11 +127,13 @@ def test_the_seed_decides_the_initial_weights(few):
 def test_the_seed_decides_the_order_of_the_images_and_every_epoch_has_its_own(few, monkeypatch):
     orders = []
 
-    def note_the_order(model, images, labels, order, *rest):
-        orders.append(order.tolist())
-        return train_epoch(model, images, labels, order, *rest)
+    fast = FastLoop.train_epoch
 
-    monkeypatch.setattr("resnet_lib.training.train_epoch", note_the_order)
+    def note_the_order(loop, images, labels, order, *rest):
+        orders.append(order.tolist())
+        return fast(loop, images, labels, order, *rest)
+
+    monkeypatch.setattr(FastLoop, "train_epoch", note_the_order)
     for seed in (0, 0, 1):
         train(replace(TINY, seed=seed), few, CPU)
     assert all(sorted(order) == list(range(90)) for order in orders), "every image once an epoch"
@@ -176,6 +193,34 @@ def test_runs_side_by_side_start_from_the_same_weights_as_alone(few):
                 assert torch.equal(value, alone[recipe.seed][key]), key
 
 
+def test_runs_side_by_side_leave_the_settings_of_cudnn_as_they_were(few, monkeypatch):
+    """The first run begins its epoch first and ends it first, while the second is in its own."""
+    before = torch.backends.cudnn.deterministic
+    fast, first_begun, second_begun, first_ended = FastLoop.train_epoch, *(threading.Event() for _ in range(3))
+
+    def in_turn(loop, images, *rest):
+        if len(images) == 50:
+            first_begun.set()
+            assert second_begun.wait(60)
+        else:
+            second_begun.set()
+            assert first_ended.wait(60)
+        return fast(loop, images, *rest)
+
+    monkeypatch.setattr(FastLoop, "train_epoch", in_turn)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(train, replace(TINY, epochs=1, images=50), few, CPU)
+        assert first_begun.wait(60)
+        second = pool.submit(train, replace(TINY, epochs=1, images=60), few, CPU)
+        first.result()
+        first_ended.set()
+        second.result()
+    try:
+        assert torch.backends.cudnn.deterministic == before
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 def test_training_leaves_the_dataset_alone(few):
     before = [tensor.clone() for tensor in (few.train_images, few.train_labels, few.test_images, few.test_labels)]
     train(TINY, few, CPU)
@@ -194,18 +239,74 @@ def test_the_record_holds_the_run(few):
     assert record.test_error == record.curves["test_error"][-1]
     assert record.train_error * 90 / 100 == pytest.approx(round(record.train_error * 90 / 100))
     assert record.test_error * 40 / 100 == pytest.approx(round(record.test_error * 40 / 100))
+    assert record.held_out_error is None
 
 
-def test_the_final_figures_are_those_of_the_trained_network_over_all_images(few, monkeypatch):
-    models = []
-    monkeypatch.setattr(
-        "resnet_lib.training.build_model", lambda *args: models.append(build_model(*args)) or models[-1]
-    )
-    record = train(TINY, few, CPU)
+def test_the_best_error_is_the_lowest_of_the_curve_and_the_final_one_its_last(few, monkeypatch):
+    errors = iter([50.0, 30.0, 40.0, 20.0])  # of three epochs on the test images, then on the training images
+    monkeypatch.setattr("resnet_lib.training.evaluate", lambda *args: (1.5, next(errors)))
+    record = train(replace(TINY, epochs=3), few, CPU)
+    assert record.curves["test_error"] == [50.0, 30.0, 40.0]
+    assert (record.best_test_error, record.test_error, record.train_error, record.train_loss) == (30.0, 40.0, 20.0, 1.5)
+
+
+def test_the_speed_counts_the_images_that_were_trained_on_and_only_the_time_of_training(few, monkeypatch):
+    now = iter(range(0, 10_000, 10))  # seconds: each look at the clock is 10 later
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))
+    record = train(replace(TINY, epochs=3, images=80, held_out=10), few, CPU)
+    assert record.images_per_second == pytest.approx(80 / 10)
+    assert record.seconds == 3 * (10 + 10) + 10, "3 epochs, each with its evaluation, and the last evaluation"
+
+
+@pytest.fixture
+def models(monkeypatch) -> list[nn.Module]:
+    """The networks that are trained meanwhile."""
+    built = []
+    monkeypatch.setattr("resnet_lib.training.build_model", lambda *args: built.append(build_model(*args)) or built[-1])
+    return built
+
+
+@pytest.mark.parametrize("augment", [False, True], ids=["", "augmented"])
+def test_the_final_figures_are_those_of_the_trained_network_over_all_images(few, models, augment):
+    record = train(replace(TINY, augment=augment), few, CPU)
     train_loss, train_error = evaluate(models[0], few.normalise(few.train_images), few.train_labels)
     _, test_error = evaluate(models[0], few.normalise(few.test_images), few.test_labels)
     assert (record.train_error, record.test_error) == (train_error, test_error)
     assert record.train_loss == pytest.approx(train_loss, rel=1e-5)
+
+
+def test_with_fewer_images_the_final_figures_are_over_those_and_the_held_out(few, models):
+    record = train(replace(TINY, images=50, held_out=30), few, CPU)
+    fewer, held_images, held_labels = few.part(50, 30)
+    _, train_error = evaluate(models[0], fewer.normalise(fewer.train_images), fewer.train_labels)
+    _, test_error = evaluate(models[0], fewer.normalise(fewer.test_images), fewer.test_labels)
+    _, held_out_error = evaluate(models[0], fewer.normalise(held_images), held_labels)
+    assert (record.train_error, record.test_error) == (train_error, test_error)
+    assert record.held_out_error == held_out_error == record.curves["held_out_error"][-1]
+    assert all(len(curve) == TINY.epochs for curve in record.curves.values())
+    assert sorted(record.curves) == ["held_out_error", "test_error", "train_error", "train_loss"]
+
+
+@pytest.mark.parametrize(("images", "held_out", "trained_on"), [(None, 30, 60), (50, 0, 50), (50, 30, 50)])
+def test_an_epoch_sees_each_image_that_is_not_held_out_once(few, monkeypatch, images, held_out, trained_on):
+    fast, seen = FastLoop.train_epoch, []
+
+    def note_the_images(loop, images, labels, order, *rest):
+        seen.append((images[order], labels[order]))
+        return fast(loop, images, labels, order, *rest)
+
+    monkeypatch.setattr(FastLoop, "train_epoch", note_the_images)
+    train(replace(TINY, images=images, held_out=held_out), few, CPU)
+    fewer, _, _ = few.part(images, held_out)
+    for x, labels in seen:
+        assert len(x) == len(labels) == trained_on
+        assert labels.bincount().tolist() == fewer.train_labels.bincount().tolist()
+        assert torch.equal(x.flatten(1).sum(1).sort().values, shown(fewer).flatten(1).sum(1).sort().values)
+
+
+def shown(dataset: Dataset) -> Tensor:
+    """The training images as the network sees them."""
+    return dataset.normalise(dataset.train_images)
 
 
 def test_training_learns(few):
@@ -224,16 +325,22 @@ def test_a_loss_that_is_not_finite_becomes_none(few):
 
 
 def test_on_epoch_is_called_once_an_epoch_with_its_loss(few):
+    calls = []
+    record = train(replace(TINY, epochs=3), few, CPU, lambda epochs, loss: calls.append((epochs, loss)))
+    assert calls == [(1, loss) for loss in record.curves["train_loss"]]
+
+
+def test_a_loss_that_is_not_finite_reaches_on_epoch_as_none(few):
     losses = []
-    record = train(replace(TINY, epochs=3), few, CPU, losses.append)
-    assert losses == record.curves["train_loss"]
+    train(replace(TINY, lr=1e30), few, CPU, lambda epochs, loss: losses.append(loss))
+    assert losses[-1] is None
 
 
 @pytest.mark.parametrize("error", [InterruptedError("enough"), KeyboardInterrupt(), ZeroDivisionError()], ids=repr)
 def test_what_on_epoch_raises_ends_the_run(few, error):
     calls = []
 
-    def stop(loss: float) -> None:
+    def stop(epochs: int, loss: float | None) -> None:
         calls.append(loss)
         raise error
 
@@ -271,6 +378,70 @@ def test_every_step_is_sgd_with_the_recipes_momentum_and_weight_decay(few):
     with watched_optimizers() as steps:
         train(replace(TINY, momentum=0.7, weight_decay=0.01), few, CPU)
     assert {(step["kind"], step["momentum"], step["weight_decay"]) for step in steps} == {(torch.optim.SGD, 0.7, 0.01)}
+
+
+def rates(recipe: Recipe, total_steps: int, train_errors: tuple[float, ...] = ()) -> list[float]:
+    """The learning rate of every step, as the scheduler sets it."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr)
+    scheduler = make_scheduler(optimizer, recipe, total_steps, list(train_errors))
+    optimizer.step()  # else the scheduler warns
+    rates = []
+    for _ in range(total_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.step()
+    return rates
+
+
+def test_one_cycle_is_pytorchs_by_the_formula():
+    total, peak = 100, 29
+
+    def half_a_cosine(start: float, end: float, share: float) -> float:
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+    expected = [half_a_cosine(0.2 / 25, 0.2, step / peak) for step in range(peak)] + [
+        half_a_cosine(0.2, 0.2 / 25 / 1e4, (step - peak) / (total - 1 - peak)) for step in range(peak, total)
+    ]
+    assert rates(Recipe(lr=0.2), total) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_papers_learning_rate_falls_to_a_tenth_at_half_and_to_a_hundredth_at_three_quarters():
+    all_rates = rates(PAPER_CIFAR10, 64_064)
+    assert all_rates == pytest.approx([0.1] * 32_032 + [0.01] * 16_016 + [0.001] * 16_016)
+
+
+def test_the_steps_reach_the_optimizer(few):
+    with watched_optimizers() as steps:
+        train(replace(TINY, schedule="steps", lr=0.2, epochs=4), few, CPU)
+    assert [step["lr"] for step in steps] == pytest.approx([0.2] * 6 + [0.02] * 3 + [0.002] * 3)
+
+
+def test_an_odd_number_of_steps_falls_after_the_half():
+    all_rates = rates(Recipe(schedule="steps", lr=1.0), 5)
+    assert all_rates == pytest.approx([1.0, 1.0, 1.0, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("errors", [(), (100.0,), (95.0, 80.0)], ids=str)
+def test_while_no_epoch_is_below_80_percent_warm_up_holds_a_tenth(errors):
+    assert rates(Recipe(schedule="steps", warm_up=True), 40, errors) == pytest.approx([0.01] * 40)
+
+
+@pytest.mark.parametrize("errors", [(79.9,), (95.0, 79.0, 90.0)], ids=str)
+def test_once_an_epoch_was_below_80_percent_the_warm_up_is_over_for_good(errors):
+    recipe = Recipe(schedule="steps", warm_up=True)
+    assert rates(recipe, 40, errors) == rates(replace(recipe, warm_up=False), 40)
+
+
+def test_a_run_warms_up_until_an_epochs_error_is_below_80_percent(few, monkeypatch):
+    fast, errors = FastLoop.train_epoch, iter([90.0, 80.0, 79.0, 85.0, *[40.0] * 6])
+    monkeypatch.setattr(FastLoop, "train_epoch", lambda *args: (fast(*args)[0], next(errors)))
+    recipe = replace(TINY, schedule="steps", warm_up=True, epochs=10, batch_size=10)
+    with watched_optimizers() as steps:
+        train(recipe, few, CPU)
+    rates = [step["lr"] for step in steps]
+    small, usual = [0.01] * 3 * 9, [0.1] * 2 * 9 + [0.01] * 23 + [0.001] * 22
+    assert rates[: len(small)] == pytest.approx(small)
+    # The scheduler moves on right after a step, so one step of the fourth epoch may still be a small one.
+    assert rates[len(small) + 1 :] == pytest.approx(usual[1:])
 
 
 @pytest.mark.parametrize(("batch_size", "steps_per_epoch"), [(1000, 1), (90, 1), (89, 2), (32, 3), (30, 3)])
@@ -363,6 +534,91 @@ def test_the_error_is_in_percent(labels, error):
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
     order = torch.arange(len(labels))
     assert train_epoch(model, images, labels, order, 2, optimizer, schedule)[1] == pytest.approx(error)
+
+
+# Any model
+
+
+def test_fit_trains_the_recipes_own_network_to_the_same_curves_as_train(few):
+    recipe = replace(TINY, augment=True, held_out=10)
+    model = build_model(recipe, few)
+    assert fit(model, recipe, few) == train(recipe, few, CPU).curves
+
+
+def test_fit_trains_any_model_in_place_and_leaves_it_ready_to_use(few):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout())
+    before = [parameter.clone() for parameter in model.parameters()]
+    curves = fit(model, replace(TINY, epochs=20), few)
+    assert not any(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+    assert curves["train_loss"][-1] < curves["train_loss"][0] / 2 and len(curves["test_error"]) == 20
+    assert evaluate(model, few.normalise(few.test_images), few.test_labels)[1] == curves["test_error"][-1]
+    fit(model, TINY, few)
+    assert not model.training
+
+
+def test_fit_refuses_an_unknown_device(few):
+    with pytest.raises(ValueError, match="device must be one of"):
+        fit(nn.Flatten(), TINY, few, "gpu")
+
+
+# A part of the training images
+
+
+def item_counts(images: Tensor, labels: Tensor) -> Counter:
+    return Counter((bytes(image.numpy()), int(label)) for image, label in zip(images, labels, strict=True))
+
+
+def test_without_a_wish_the_part_is_the_whole_in_its_order(digits):
+    whole, held_images, held_labels = digits.part()
+    assert torch.equal(whole.train_images, digits.train_images) and torch.equal(whole.train_labels, digits.train_labels)
+    assert len(held_images) == len(held_labels) == 0
+
+
+@pytest.mark.parametrize(("images", "held_out"), [(None, 400), (1000, 400), (1037, 400), (1000, 0), (1, 1436), (1, 0)])
+def test_chosen_and_held_out_images_are_disjoint_and_as_many_as_asked_for(digits, images, held_out):
+    numbered = replace(digits, train_labels=torch.arange(1437))  # each image has its place for a label
+    fewer, held_images, held_labels = numbered.part(images, held_out)
+    chosen, held = fewer.train_labels.tolist(), held_labels.tolist()
+    assert len(chosen) == len(set(chosen)) == (1437 - held_out if images is None else images)
+    assert len(held) == len(set(held)) == held_out and not set(chosen) & set(held)
+    assert chosen == sorted(chosen), "they keep their order"
+    assert torch.equal(fewer.train_images, digits.train_images[chosen])
+    assert torch.equal(held_images, digits.train_images[held])
+    assert fewer.test_images is digits.test_images and fewer.name == digits.name
+
+
+def test_who_holds_out_as_many_holds_out_the_same_ones(digits):
+    numbered = replace(digits, train_labels=torch.arange(1437))
+    _, _, first = numbered.part(held_out=100)
+    for images in (None, 1, 1000):
+        assert torch.equal(numbered.part(images, 100)[2], first)
+    assert first[:5].tolist() == [387, 816, 1316, 256, 1221], "today and in later releases"
+    assert not torch.equal(first, first.sort().values) and set(first.tolist()) != set(range(1337, 1437)), "at random"
+
+
+def test_more_images_are_more_of_the_same(digits):
+    numbered = replace(digits, train_labels=torch.arange(1437))
+    some, more = (set(numbered.part(images)[0].train_labels.tolist()) for images in (300, 500))
+    assert some < more
+
+
+def test_mean_and_deviation_are_those_of_the_chosen_images(digits):
+    fewer, _, _ = digits.part(100)
+    x = fewer.normalise(fewer.train_images)
+    assert x.mean().item() == pytest.approx(0, abs=1e-5) and x.std().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "held_out"), [(1438, 0), (1000, 438), (None, 1437), (None, 99_999), (1, 1437), (10**9, 0)]
+)
+def test_more_images_than_there_are_are_refused(digits, images, held_out):
+    with pytest.raises(ValueError) as caught:
+        digits.part(images, held_out)
+    (sentence,) = caught.value.args
+    assert "images and held_out must leave from 1 to 1437" in sentence and "digits" in sentence
+    assert str(held_out) in sentence and "\n" not in sentence
+    with pytest.raises(ValueError, match="images and held_out"):
+        Run(replace(TINY, images=images, held_out=held_out), digits, CPU)
 
 
 # The images
