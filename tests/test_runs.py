@@ -358,7 +358,7 @@ def test_whenever_it_is_killed_the_same_command_goes_on_to_the_same_bits(tmp_pat
     seconds = time.monotonic() - start
     check_as_undisturbed(tmp_path / "whole", undisturbed)
 
-    kills, round = 0, 0
+    starts = kills = continued = round = 0
     while kills < KILLS:
         round += 1
         folder = tmp_path / f"round {round}"
@@ -369,8 +369,9 @@ def test_whenever_it_is_killed_the_same_command_goes_on_to_the_same_bits(tmp_pat
         while code != 0:
             before, log = epochs_done(folder), len(processes.epochs_begun())
             process = processes.start(*COMMAND, folder)
+            starts += 1
             if kills < KILLS:
-                moments[kills % len(moments)](process)
+                moments[starts % len(moments)](process)
                 process.signal(signal.SIGKILL)
             code = process.wait()
             assert code in (0, -signal.SIGKILL), process.err
@@ -378,13 +379,15 @@ def test_whenever_it_is_killed_the_same_command_goes_on_to_the_same_bits(tmp_pat
             begun = processes.epochs_begun()[log:]
             for name, first in first_epochs(begun).items():
                 assert first == before[name], "it goes on after the last epoch that the disk knows"
+                continued += first > 0
             assert len(begun) == len(set(begun)), "and does no epoch twice"
             assert "Warning" not in process.err, "no file was damaged"
             after = epochs_done(folder)
             assert all(after[name] >= before[name] for name in before), "and nothing done is lost"
         assert process.out.splitlines()[:-1] == whole.out.splitlines()[:-1], "the same table"
         check_as_undisturbed(folder, undisturbed)
-    assert not any(path.suffix == ".set-aside" for path in tmp_path.rglob("*"))
+        assert starts < 10 * KILLS, "the kills come too late"
+    assert continued >= KILLS // 5, "it was also killed in the middle of runs"
 
 
 def start_for_real(folder: Path) -> subprocess.Popen:
