@@ -15,6 +15,7 @@ from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid
 from resnet_lib.fast import choose_precision
+from resnet_lib.probes import MEASUREMENTS, record_all
 from resnet_lib.recipes import PRECISIONS, Recipe, paper_grid
 from resnet_lib.records import Record
 from resnet_lib.report import make_report
@@ -60,6 +61,15 @@ def build_parser() -> Parser:
     _add_dataset(paper, "cifar10")
     paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
     _add_running(paper, "auto")
+
+    probes = _add_command(
+        commands,
+        "probes",
+        "measure what chapter 9 looks at: gradients, starts, identities; half an hour on two cores",
+    )
+    add = probes.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
+    add("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="the measurements to make")
 
     report = _add_command(commands, "report", "say what the records in a folder show: as text, a picture or a page")
     report.add_argument("folder", type=Path, metavar="DIR", help="folder of the records")
@@ -156,6 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if args.command == "report":
             print(make_report(args.folder, args.out))
+            return
+        if args.command == "probes":
+            print(*record_all(args.out, args.only), sep="\n")
             return
         recipes, dataset = plan(args)
     except KeyboardInterrupt:

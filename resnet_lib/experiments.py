@@ -3,19 +3,18 @@
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from tqdm.auto import tqdm
 
 from resnet_lib._arguments import check_choice, check_count
 from resnet_lib._files import make_folder
 from resnet_lib.cluster import require_ray, run_on_cluster
 from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.parallel import one_per_core
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, find_record
 from resnet_lib.runs import BusyError, remove_leftovers, run_in_folder
@@ -107,7 +106,8 @@ def run_grid(
             if engine == "ray":
                 found = run_on_cluster(missing, datasets, device, folder, gpus_per_run, bar.advance)
             else:
-                found = _run_all(run, missing, torch_device, stop)
+                side_by_side = torch_device.type == "cpu"
+                found = one_per_core(run, missing, stop) if side_by_side else [run(recipe) for recipe in missing]
             records.update(zip(missing, found, strict=True))
             missing = [recipe for recipe in missing if records[recipe] is None]
             if missing:
@@ -122,30 +122,6 @@ def check_engine(engine: str, out: str | Path | None) -> None:
         require_ray()
         if out is None:
             raise ValueError("engine 'ray' needs a folder for the records: name it with out")
-
-
-def _run_all(
-    run: Callable[[Recipe], Record | None], recipes: list[Recipe], device: torch.device, stop: threading.Event
-) -> list[Record | None]:
-    """``run`` for every recipe, on a CPU as many at a time as there are cores."""
-    if device.type != "cpu":
-        return [run(recipe) for recipe in recipes]
-    cores = torch.get_num_threads()
-    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        futures = [pool.submit(run, recipe) for recipe in recipes]
-        waiting = set(futures)
-        while waiting:  # with a timeout, since on Windows an endless wait does not hear Ctrl-C
-            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()  # raises what the run raised
-        return [future.result() for future in futures]
-    except BaseException:
-        stop.set()  # after an interrupt or an error the runs under way end at their next epoch
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)
 
 
 class GridProgress:

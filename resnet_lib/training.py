@@ -3,7 +3,6 @@
 Source: He et al. 2016, section 4.2.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,6 +19,7 @@ from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
 from resnet_lib.fast import FastLoop, make_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
+from resnet_lib.parallel import seeded
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, describe_environment, finite_or_none
 
@@ -86,17 +86,12 @@ def evaluate(
     return F.cross_entropy(logits, labels).item(), 100 * wrong / len(labels)
 
 
-_seeding = threading.Lock()
-
-
 def build_model(recipe: Recipe, dataset: Dataset) -> CifarResNet:
     """The recipe's network with the initial weights of its seed.
 
     A plain network and its twin with option A start from the very same weights, since they draw the same numbers.
     """
-    # The lock: runs side by side share PyTorch's one random state. The fork: the caller's state stays as it was.
-    with _seeding, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would seed the GPUs too
+    with seeded(recipe.seed):
         return cifar_resnet(
             recipe.depth,
             recipe.shortcut,

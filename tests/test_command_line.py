@@ -20,6 +20,8 @@ from resnet_lib import __main__ as command_line
 from resnet_lib.__main__ import build_parser, main
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import format_table
+from resnet_lib.probes import load_record
+from resnet_lib.probes.measurements import Measurement
 from resnet_lib.recipes import Recipe, paper_grid
 from resnet_lib.records import Record, load_records
 
@@ -252,7 +254,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     out, err = capsys.readouterr()
     assert caught.value.code == 0 and err == ""
-    assert "degradation" in out and "paper-cifar10" in out and "report" in out
+    assert "degradation" in out and "paper-cifar10" in out and "probes" in out and "report" in out
 
 
 def test_version(capsys):
@@ -390,6 +392,19 @@ def test_an_interrupt_ends_in_one_line_and_exit_code_130(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert caught.type is SystemExit and caught.value.code == 130 and out == ""
     assert err.count("\n") == 1 and "here" in err and "the same command does the rest" in err
+
+
+def test_probes_makes_the_measurements_that_are_named_and_prints_their_records(capsys, monkeypatch):
+    tiny = Measurement(lambda value: {"square": value * value}, [{"value": 2}, {"value": 3}])
+    monkeypatch.setitem(command_line.MEASUREMENTS, "identity", tiny)
+    main(["probes", "--out", "here", "--only", "identity"])
+    assert capsys.readouterr().out == f"{Path('here', 'identity.json')}\n"
+    assert [row["square"] for row in load_record(Path("here", "identity.json"))["rows"]] == [4, 9]
+
+
+def test_probes_refuses_a_folder_that_is_a_file(capsys):
+    Path("here").write_text("")
+    assert "here" in refused(capsys, "probes", "--out", "here")
 
 
 def test_an_interrupt_while_the_images_load_ends_in_one_line_and_exit_code_130(capsys, monkeypatch):

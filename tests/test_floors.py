@@ -11,8 +11,11 @@ import resnet_lib
 
 HOUSE = Path(resnet_lib.__file__).parent
 FILES = {path.stem: path for path in sorted(HOUSE.glob("*.py"))}
-FILES |= {f"checks.{path.stem}": path for path in sorted((HOUSE / "checks").glob("*.py"))}
-FILES["checks"] = FILES.pop("checks.__init__")
+# A package has a front door, which readers know, and rooms behind it, on the same floor.
+PACKAGES = sorted(path.parent.name for path in HOUSE.glob("*/__init__.py"))
+for package in PACKAGES:
+    FILES |= {f"{package}.{path.stem}": path for path in sorted((HOUSE / package).glob("*.py"))}
+    FILES[package] = FILES.pop(f"{package}.__init__")
 # Training builds networks and figures draw summaries of experiments, so each stands above what it uses.
 FLOORS = {
     "__main__": 13,
@@ -39,11 +42,11 @@ FLOORS = {
     "arithmetic": 1,
     "downloads": 1,
     "recipes": 1,
+    "parallel": 0,
     "_arguments": 0,
     "_files": 0,
 }
-# A package has a front door, which readers know, and rooms behind it, on the same floor.
-ROOMS = {"checks.": "checks"}
+ROOMS = {f"{package}.": package for package in PACKAGES}
 NEED_TORCH_ALONE = ["_arguments", "blocks", "networks", "arithmetic"]
 every_file = pytest.mark.parametrize("name", FILES)
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from resnet_lib import BasicBlock, Bottleneck, cifar_resnet
 from resnet_lib.networks import zero_last_batchnorm
+from resnet_lib.parallel import seeded
 from resnet_lib.probes import (
     KINDS,
     branch_shares,
@@ -22,7 +23,6 @@ from resnet_lib.probes import (
     response_std,
     weight_layers,
 )
-from resnet_lib.probes.kinds import seeded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

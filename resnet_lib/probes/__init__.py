@@ -27,6 +27,7 @@ from resnet_lib.probes.lesions import (
     swap_blocks,
 )
 from resnet_lib.probes.line import LineNet
+from resnet_lib.probes.measurements import MEASUREMENTS
 from resnet_lib.probes.paths import gradient_by_path_length, path_gradient, path_length_distribution
 from resnet_lib.probes.recording import load_record, record, record_all
 from resnet_lib.probes.responses import branch_shares, response_std
@@ -42,6 +43,7 @@ from resnet_lib.probes.variants import (
 
 __all__ = [
     "KINDS",
+    "MEASUREMENTS",
     "LineNet",
     "Scale",
     "autocorrelation",

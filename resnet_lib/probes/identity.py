@@ -11,7 +11,7 @@ from torch import nn
 from resnet_lib._arguments import check_count, check_counts, check_positive
 from resnet_lib.blocks import BasicBlock
 from resnet_lib.networks import initialize, make_layer
-from resnet_lib.probes.kinds import seeded
+from resnet_lib.parallel import seeded
 
 
 def identity_error(model: nn.Module, x: torch.Tensor) -> float:

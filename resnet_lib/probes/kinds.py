@@ -3,9 +3,7 @@
 All are the paper's networks for small images, of width 8, with one thing changed: shortcuts, BatchNorm, the start.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +11,7 @@ from torch import nn
 
 from resnet_lib._arguments import check_choice
 from resnet_lib.networks import cifar_resnet, zero_last_batchnorm
+from resnet_lib.parallel import seeded
 from resnet_lib.probes.variants import (
     blocks_of,
     remove_batchnorm,
@@ -20,23 +19,6 @@ from resnet_lib.probes.variants import (
     scale_to_unit_responses,
     start_near_identity,
 )
-
-_seeding = threading.Lock()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw PyTorch's random numbers from this seed, and leave the caller's state as it was; one thread at a time.
-
-    >>> with seeded(0):
-    ...     first = torch.rand(1)
-    >>> with seeded(0):
-    ...     print(torch.equal(first, torch.rand(1)))
-    True
-    """
-    with _seeding, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        yield
 
 
 @dataclass(frozen=True)

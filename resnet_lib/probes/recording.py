@@ -4,13 +4,13 @@ A record says what was measured, when, on which machine and with which versions.
 by the next call; one made elsewhere, or with other versions, is set aside and made anew, so that no record mixes two.
 """
 
+import inspect
 import json
 import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from resnet_lib._arguments import check_choice
 from resnet_lib._files import make_folder, set_aside, write_whole
+from resnet_lib.parallel import one_per_core
 from resnet_lib.probes.measurements import MEASUREMENTS, Unit
 from resnet_lib.records import describe_environment
 
@@ -49,7 +50,7 @@ def record(name: str, out: str | Path) -> Path:
     check_choice("name", name, MEASUREMENTS)
     path = make_folder(Path(out)) / f"{name}.json"
     measurement = MEASUREMENTS[name]
-    about = (measurement.measure.__doc__ or "").strip()
+    about = inspect.getdoc(measurement.measure) or ""
     content = {"format": FORMAT, "name": name, "about": about, "environment": describe_environment(torch.device("cpu"))}
     rows = _rows_to_keep(path, content["environment"], measurement.units)
     missing = [unit for unit in measurement.units if unit not in [row["unit"] for row in rows]]
@@ -66,7 +67,7 @@ def record(name: str, out: str | Path) -> Path:
             bar.update()
 
     with tqdm(total=len(measurement.units), initial=len(rows), desc=name) as bar:
-        _run_all(run, missing)
+        one_per_core(run, missing)
     return path
 
 
@@ -74,20 +75,6 @@ def _as_text(content: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """JSON with one row a line, so that a change of one row is a change of one line."""
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
     return f'{json.dumps(content, indent=1)[:-2]},\n "rows": [\n{lines}\n]}}\n'
-
-
-def _run_all(run: Callable[[Unit], None], units: Sequence[Unit]) -> None:
-    cores = torch.get_num_threads()
-    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        waiting = {pool.submit(run, unit) for unit in units}
-        while waiting:  # with a timeout, since on Windows an endless wait does not hear Ctrl-C
-            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()  # raises what the unit raised
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)
 
 
 def _rows_to_keep(path: Path, environment: dict[str, Any], units: list[Unit]) -> list[dict[str, Any]]:
