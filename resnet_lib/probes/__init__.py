@@ -1,7 +1,7 @@
 """Look inside a network: gradients, responses, lesions, paths, the loss around the weights.
 
 A probe takes a network and images and returns numbers. It leaves the network as it is, unless it says otherwise.
-`record` runs the measurements that take longer than a page can wait, and keeps them as JSON files.
+`record` runs the measurements that take longer than a page of chapter 9 or 10 can wait, and keeps them as JSON files.
 """
 
 from resnet_lib.probes.gradients import (

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.orderings import ORDERINGS, OrderedResNet
+from resnet_lib.parallel import seeded
 from resnet_lib.probes.gradients import (
     autocorrelation,
     freeze_batchnorm,
@@ -110,6 +112,15 @@ def measure_even_steps(kind: str, depth: int, seed: int, lr: float) -> dict[str,
     return {"train_error": evaluate(model, images, labels)[1]}
 
 
+def measure_ordering(ordering: str, depth: int, seed: int, lr: float) -> dict[str, Any]:
+    """The training error after ten epochs of a network whose blocks take their steps in this order, in percent."""
+    digits, images, labels = _digits()
+    with seeded(seed):
+        model = OrderedResNet(depth, ORDERINGS[ordering], width=8, in_channels=1)
+    fit(model, Recipe(lr=lr, seed=seed), digits)
+    return {"train_error": evaluate(model, images, labels)[1]}
+
+
 def measure_identity(blocks: int, shortcut: str, lr: float, seed: int) -> dict[str, Any]:
     """The identity error of a stack of blocks after 300 steps."""
     return {"error": learn_identity(blocks, shortcut, seed, lr)}
@@ -164,6 +175,13 @@ MEASUREMENTS = {
     ),
     "even_steps": Measurement(
         measure_even_steps, _grid(lr=[0.005, 0.02], seed=SEEDS, kind=["plain", "residual"], depth=[56])
+    ),
+    "orderings": Measurement(
+        measure_ordering,
+        [
+            *_grid(depth=[110], seed=SEEDS, ordering=list(ORDERINGS), lr=[0.1, 0.02]),
+            *_grid(depth=[56, 164], seed=SEEDS, ordering=["original", "full pre-activation"], lr=[0.1, 0.02]),
+        ],
     ),
     "identity": Measurement(
         measure_identity,
