@@ -65,7 +65,7 @@ def build_parser() -> Parser:
     probes = _add_command(
         commands,
         "probes",
-        "make the records of chapters 9 and 10, in half an hour on two cores",
+        "make the records of chapters 9 and 10, in about ten minutes on two cores",
     )
     add = probes.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
