@@ -12,7 +12,7 @@ import yaml
 from notebook_files import CHAPTERS, ROOT, code_cells, has_tag, read, solutions, taught_definitions
 from torch import nn
 
-from resnet_lib import _arguments, augment, blocks, networks, training
+from resnet_lib import _arguments, augment, blocks, networks, orderings, training
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -52,6 +52,14 @@ def test_begins_with_its_question_and_a_hidden_set_up_cell(path):
     assert re.match(rf"# {int(path.stem[:2])}\. ", title.source)
     assert "**The question.**" in title.source and "After this chapter you can" in title.source
     assert has_tag(set_up, "remove-cell") and 'find_spec("resnet_lib")' in set_up.source
+
+
+@every_chapter
+def test_every_work_that_it_links_to_is_in_the_bibliography(path):
+    bibliography = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    markdown = "".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    links = set(re.findall(r"\]\((https://[^)]+)\)", markdown))
+    assert not {link for link in links if f"{{{link}}}" not in bibliography and not link.startswith("https://docs.")}
 
 
 @every_chapter
@@ -102,7 +110,9 @@ def tree_of(source):
 
 
 def library_object(name):
-    return next(getattr(module, name) for module in (blocks, networks, training, augment) if hasattr(module, name))
+    return next(
+        getattr(module, name) for module in (blocks, networks, training, augment, orderings) if hasattr(module, name)
+    )
 
 
 taught = pytest.mark.parametrize("definition", taught_definitions(), ids=lambda d: f"{d.chapter.stem}-{d.name}")
@@ -115,7 +125,7 @@ def test_taught_code_is_the_library_s_code(definition):
 
 def taught_namespace():
     """Every taught definition, run with the names that the chapters import."""
-    namespace = {**vars(_arguments), **vars(augment), **vars(blocks), **vars(networks)}
+    namespace = {**vars(_arguments), **vars(augment), **vars(blocks), **vars(networks), **vars(orderings)}
     for definition in taught_definitions():
         exec(definition.source, namespace)
     return namespace
@@ -125,6 +135,7 @@ BLOCKS = {
     "Residual": [(3, 3), (3, 6, True, 2)],
     "BasicBlock": [(4, 4), (4, 8, 2)],
     "Bottleneck": [(8, 4), (16, 4), (8, 4, 2)],
+    "OrderedBlock": [(4, 4), (4, 8, 2)],
     "resnet_block": [(4, 8, 2), (4, 4, 2, True)],
 }
 TAUGHT_BLOCKS = [(d.name, arguments) for d in taught_definitions() for arguments in BLOCKS.get(d.name, [])]

@@ -1,0 +1,67 @@
+"""Write the repository's address everywhere it stands, for a fork of the book.
+
+python book/repository.py https://github.com/OWNER/NAME
+
+`_config.yml` names it; the notebooks' set-up cells, README and the workflows repeat it.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from resnet_lib._files import write_whole
+
+ROOT = Path(__file__).parents[1]
+ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
+MAY_NAME_IT = {".bib", ".ipynb", ".md", ".py", ".toml", ".yml"}
+
+
+def address(root: Path = ROOT) -> str:
+    """The address that the configuration names."""
+    return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
+
+def files(root: Path) -> list[Path]:
+    """The project's own files that may name the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True, text=True).stdout
+    return [root / name for name in listed.split("\0") if Path(name).suffix in MAY_NAME_IT]
+
+
+def change(url: str, root: Path = ROOT) -> list[Path]:
+    """Put ``url`` in the place of the present address, and return the files that this changed.
+
+    Raises:
+        ValueError: not the address of a repository on GitHub.
+    """
+    url = url.removesuffix("/").removesuffix(".git")
+    if not ADDRESS.fullmatch(url):
+        raise ValueError(f"URL must be like https://github.com/OWNER/NAME, got {url!r}")
+    whole = re.compile(re.escape(address(root)) + r"(?![\w.-]*\w)")
+    new = {}
+    for path in files(root):
+        old = path.read_text(encoding="utf-8")
+        text = whole.sub(url, old)
+        if text != old:
+            new[path] = text
+    for path, text in new.items():
+        write_whole(path, text.encode())
+    return list(new)
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        sys.exit("say the address: make repository URL=https://github.com/OWNER/NAME")
+    try:
+        changed = change(arguments[0])
+    except ValueError as error:
+        sys.exit(str(error))
+    for path in changed:
+        print(path.relative_to(ROOT).as_posix())
+    print(f"{len(changed)} files changed; the repository is {address()}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
