@@ -63,9 +63,10 @@ def test_every_work_that_it_links_to_is_in_the_bibliography(path):
 
 
 @every_chapter
-def test_set_up_cell_names_the_repository_of_the_configuration(path):
+def test_set_up_cell_is_the_same_everywhere_and_names_the_repository_of_the_configuration(path):
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
-    assert f'"git+{repository}"' in read(path).cells[1].source
+    assert f'"resnet-lib[chapters] @ git+{repository}"' in read(path).cells[1].source
+    assert read(path).cells[1].source == read(CHAPTERS[0]).cells[1].source
 
 
 @every_chapter
