@@ -25,12 +25,28 @@ from resnet_lib.checks.blocks import (
     PROJECTION_NORM,
     PROJECTION_NORM_NOTE,
 )
+from resnet_lib.checks.by_hand import check_output_sizes, check_parameter_count
+from resnet_lib.checks.cifar_form import check_cifar_form
+from resnet_lib.checks.folding import check_fold_batchnorm
 from resnet_lib.checks.network import BLOCK_COUNTS, HEAD_PROPERTIES, read_network
 from resnet_lib.checks.paths import Block, Plan, basic_plan, bottleneck_plan, main_path
 from resnet_lib.checks.report import Line, Note, Property, Report, judge, take_notes, undisturbed
 from resnet_lib.checks.runs import NO_DROPOUT, OWN_PROPERTIES, RUN_PROPERTIES, describe_shape
 from resnet_lib.checks.stage import DOWNSAMPLE, STAGE_PROPERTIES, ProbeBlock, ProbeBottleneck, run_stage
 from resnet_lib.checks.trace import Run, make_run
+
+__all__ = [
+    "Report",
+    "check_basic_block",
+    "check_bottleneck",
+    "check_cifar_form",
+    "check_fold_batchnorm",
+    "check_make_layer",
+    "check_output_sizes",
+    "check_parameter_count",
+    "check_residual",
+    "check_resnet",
+]
 
 
 def check_residual(cls: Callable[..., nn.Module]) -> Report:
