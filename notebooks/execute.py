@@ -2,21 +2,28 @@
 
 python notebooks/execute.py                    every chapter
 python notebooks/execute.py 01_degradation     one of them
+
+How long each took, and where, is kept in book/results/run_times.json.
 """
 
 import base64
 import io
-import os
+import json
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import torch
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
+from resnet_lib._files import write_whole
+from resnet_lib.records import describe_environment
+
 FOLDER = Path(__file__).parent
+RUN_TIMES = FOLDER.parent / "book" / "results" / "run_times.json"
 # What the book uses. The rest, timings and editors' notes, differs from run to run.
 CELL_METADATA = {"tags", "mystnb"}
 # A progress bar, which is finished when the reader comes.
@@ -78,16 +85,26 @@ def chapters(names: list[str]) -> list[Path]:
     return [known[Path(name).stem] for name in names] or list(known.values())
 
 
+def keep_time(chapter: str, seconds: float) -> None:
+    """Note in the record how long the chapter took, and on what."""
+    times = json.loads(RUN_TIMES.read_text("utf-8")) if RUN_TIMES.exists() else {}
+    environment = describe_environment(torch.device("cpu"))
+    del environment["commit"]  # that of before the outputs
+    times[chapter] = {"seconds": round(seconds), "environment": environment}
+    text = json.dumps(dict(sorted(times.items())), indent=1)
+    write_whole(RUN_TIMES, f"{text}\n".encode())
+
+
 def main() -> None:
     for path in chapters(sys.argv[1:]):
         start = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
         execute(notebook)
+        seconds = time.perf_counter() - start
         normalise(notebook)
-        unfinished = path.with_suffix(".tmp")
-        nbformat.write(notebook, unfinished)
-        os.replace(unfinished, path)
-        print(f"{path.stem}: {time.perf_counter() - start:.0f} s")
+        write_whole(path, f"{nbformat.writes(notebook)}\n".encode())
+        keep_time(path.stem, seconds)
+        print(f"{path.stem}: {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""Sphinx extension: how long a chapter takes to read and to run, and the status page's table of all runs.
+
+Running times come from the record that notebooks/execute.py keeps.
+"""
+
+import json
+import math
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RECORD = Path("book", "results", "run_times.json")
+WORDS_A_MINUTE = 180  # of technical prose
+CODE_LINES_A_MINUTE = 15
+PACKAGES = ("resnet-lib", "torch", "torchvision", "jupyter-book", "sphinx", "matplotlib", "numpy", "scikit-learn")
+
+
+def read_record(root: Path) -> dict[str, dict[str, Any]]:
+    return json.loads((root / RECORD).read_text(encoding="utf-8"))
+
+
+def minutes_to_read(tree: nodes.document) -> int:
+    """Prose and code at a reader's pace, in steps of five minutes."""
+    code = list(tree.findall(nodes.literal_block))
+    words = len(tree.astext().split()) - sum(len(block.astext().split()) for block in code)
+    lines = sum(block.astext().count("\n") + 1 for block in code if block.get("language") != "none")
+    return max(5, 5 * math.ceil((words / WORDS_A_MINUTE + lines / CODE_LINES_A_MINUTE) / 5))
+
+
+def in_words(seconds: int) -> str:
+    """
+    >>> in_words(24), in_words(60), in_words(105)
+    ('24 seconds', '1 minute', '2 minutes')
+    """
+    count, unit = (seconds, "second") if seconds < 55 else (round(seconds / 60), "minute")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def add_times(app: Sphinx, tree: nodes.document) -> None:
+    """Below the title of each chapter."""
+    folder, _, chapter = app.env.docname.rpartition("/")
+    run = read_record(Path(app.srcdir)).get(chapter)
+    if folder != "notebooks" or run is None:
+        return
+    title = next(tree.findall(nodes.title))
+    text = f"About {minutes_to_read(tree)} minutes to read, {in_words(run['seconds'])} to run on two CPU cores."
+    title.parent.insert(title.parent.index(title) + 1, nodes.paragraph(text, text, classes=["times"]))
+
+
+def table(head: list[str], rows: list[list[str]]) -> nodes.table:
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+        for line in lines:
+            cells = [nodes.entry("", nodes.paragraph(text=cell)) for cell in line]
+            part += nodes.row("", *cells)
+        group += part
+    return nodes.table("", group)
+
+
+class RunTimes(SphinxDirective):
+    """Each notebook's running time, with the machine and the versions of that run."""
+
+    def run(self) -> list[nodes.Node]:
+        record = read_record(Path(self.env.srcdir))
+        self.env.note_dependency(str(RECORD))
+        rows = []
+        for chapter, run in record.items():
+            where = run["environment"]
+            machine = f"{where['device_name']}, {where['cores']} cores, {where['system']}"
+            versions = f"Python {where['python']}, torch {where['torch']}"
+            rows.append([chapter, f"{run['seconds']} s", machine, versions, where["date"]])
+        return [table(["notebook", "time", "machine", "versions", "date"], rows)]
+
+
+class Versions(SphinxDirective):
+    """The packages that this very build used."""
+
+    def run(self) -> list[nodes.Node]:
+        return [table(["package", "version"], [[name, version(name)] for name in PACKAGES])]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("doctree-read", add_times)
+    app.add_directive("run-times", RunTimes)
+    app.add_directive("versions", Versions)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,263 @@
+"""The interview's one source is valid and true, and the deck made of it updates cards instead of doubling them."""
+
+import dataclasses
+import doctest
+import importlib
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pytest
+from book_sample import ROOT, line_of, make_book
+from interview import checks, deck, numerals, questions
+from interview.questions import Check, Interview, QuestionsError
+from interview.sources import read_sources
+
+MODULES = sorted(path.stem for path in (ROOT / "book" / "_ext" / "interview").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def real() -> Interview:
+    return questions.load(ROOT)
+
+
+# --- The file
+
+
+def test_the_questions_are_valid_and_as_many_as_promised(real):
+    assert len(real.questions) >= 60
+    assert all(real.on(topic) for topic in real.topics)
+    assert {question.level for question in real.questions} == set(questions.LEVELS)
+
+
+def test_every_check_holds(real, one_thread):
+    assert sum(len(question.checks) for question in real.questions) > 0
+    assert checks.problems_of(real) == []
+
+
+def test_a_planted_wrong_number_is_found(real, one_thread):
+    question = next(question for question in real.questions if question.checks)
+    check = question.checks[0]
+    digit = next(digit for digit in check.value if digit.isdigit())
+    planted = dataclasses.replace(check, value=check.value.replace(digit, str((int(digit) + 1) % 10), 1))
+    wrong = dataclasses.replace(question, checks=(planted,))
+    (problem,) = checks.problems_of(Interview(real.topics, (wrong,)))
+    assert problem.startswith(f"book/interview/questions.yml, line {check.line}: the text says {planted.value}")
+    assert problem.endswith(f"gives {check.value}")
+
+
+def test_the_quiz_and_the_cheat_sheet_are_worth_a_page(real):
+    assert sum(bool(question.choice) for question in real.questions) >= 20
+    assert sum(bool(question.sheet) for question in real.questions) >= 10
+
+
+# --- Validation
+
+
+def test_the_sample_is_read_whole(tmp_path):
+    interview = questions.load(make_book(tmp_path))
+    first = interview.questions[0]
+    assert interview.topics == {"bottleneck": "Bottleneck and arithmetic", "depth": "Why depth failed"}
+    assert [question.id for question in interview.on("depth")] == ["what-is-degradation", "is-it-overfitting"]
+    assert first.checks[0] == Check(
+        "1,179,648", "2 * conv_parameters(256, 256, 3)", line_of('value: "1,179,648"'), "two convolutions"
+    )
+    assert [wrong.answer for wrong in first.wrong] == ["About 4 times", "About 16 times"]
+    assert (first.evidence[0].section, first.evidence[1].citation) == ("3.2", "he2016deep")
+
+
+LONG = "word " * 61
+BROKEN = {
+    "an unknown key": ("    full: It", "    fulll: It", "a question has no fulll; it may hold id, topic, level"),
+    "a missing key": ("    full: It is not overfitting.\n", "", "a question lacks full", -5),
+    "an empty text": ("full: It is not overfitting.", "full:", "full must be a text, got nothing"),
+    "a list for a text": ("full: It is not overfitting.", "full: [It]", "full must be a text, got a list"),
+    "a text for a list": ('given: ["50"]', "given: 50", "given must be a list of texts, got a text"),
+    "an entry in a list of texts": ('given: ["50"]', "given: [{50: 50}]", "given must be a list of texts, and one"),
+    "a key twice": ("level: standard", "topic: depth", "topic stands here a second time, after line"),
+    "an id twice": ("id: is-it-overfitting", "id: what-is-degradation", "the id what-is-degradation is taken by"),
+    "an id that is no anchor": ("id: is-it-overfitting", "id: Is_it", "an id has small letters, digits and hyphens"),
+    "an unknown topic": ("topic: depth", "topic: width", "there is no topic width; there are bottleneck, depth"),
+    "an unknown level": ("level: deep", "level: hard", "there is no level hard; there are warm-up, standard, deep"),
+    "a long answer": ("short: No. The training error rises too.", f"short: {LONG}", "short has 61 words, at most 60"),
+    "no such chapter": ("chapter: 03_bottleneck", "chapter: 03_neck", "there is no notebooks/03_neck.ipynb"),
+    "no such section": ('section: "3.2"', 'section: "3.4"', "notebooks/03_bottleneck.ipynb has no section 3.4"),
+    "part of a section": ('section: "3.2"', 'section: "3"', "notebooks/03_bottleneck.ipynb has no section 3"),
+    "no such work": ("citation: he2016deep", "citation: he2061deep", "book/references.bib has no he2061deep"),
+    "evidence of neither kind": ("section: Summary", "where: Summary", "a chapter's evidence has no where"),
+    "a number that nothing covers": ("16.9 times as", "16.8 times as", "short says 16.8, which is neither in checks"),
+    "a given number that is not there": (
+        'given: ["50"]',
+        'given: ["50", "34"]',
+        "given holds 34, which",
+    ),
+    "a part of a given number": ("ResNet-50 is", "ResNet-500 is", "short says 500, which is neither"),
+    "a check of no text": (
+        "short: No.",
+        "checks: [{value: 7, equals: 7}]\n    short: No.",
+        "value is 7, which no answer says",
+    ),
+    "a value that is no number": ('value: "16.9"', "value: many", "value must be one number, with a unit or without"),
+    "a sheet without figures": ("short: No.", "sheet: No\n    short: No.", "sheet needs checks, whose values are"),
+    "a lone wrong choice": (
+        "short: No.",
+        "choice: No\n    short: No.",
+        "choice needs two wrong answers beside it",
+    ),
+    "a choice that is also wrong": ("choice: About 17", "choice: About 16", "choice is one of the wrong answers too"),
+    "an item that is none": ("- answer: Yes\n        why:", "-", "a wrong answer must be lines of the form", -1),
+    "topics that are none": ("topics:\n", "topics: [depth]\nlevels:\n", "the file has no levels", 1),
+    "no YAML": ("level: deep", "level: [deep", "this is not YAML", 1),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_rule_is_named_with_file_and_line(tmp_path, rule):
+    old, new, sentence, *offset = BROKEN[rule]
+    with pytest.raises(QuestionsError) as error:
+        questions.load(make_book(tmp_path, (old, new)))
+    problems = str(error.value).splitlines()
+    expected = f"book/interview/questions.yml, line {line_of(old) + sum(offset)}: {sentence}"
+    assert any(problem.startswith(expected) for problem in problems), problems
+
+
+def test_all_problems_are_named_at_once_in_the_order_of_the_lines(tmp_path):
+    changes = [(BROKEN[rule][0], BROKEN[rule][1]) for rule in ("an unknown level", "no such work", "an unknown topic")]
+    with pytest.raises(QuestionsError) as error:
+        questions.load(make_book(tmp_path, *changes))
+    lines = [int(problem.split("line ")[1].split(":")[0]) for problem in str(error.value).splitlines()]
+    assert len(lines) == 3 and lines == sorted(lines)
+
+
+def test_numbers_may_stand_in_yaml_without_quotes(tmp_path):
+    sections = questions.load(make_book(tmp_path, ('section: "3.2"', "section: 3.2"))).questions[0].evidence
+    assert sections[0].section == "3.2"
+
+
+# --- Numbers
+
+
+@pytest.mark.parametrize(
+    "text, covered, left",
+    [
+        ("between 8, 20 and 56 layers.", ["20"], ["8", "56"]),
+        ("1,437 images, 16.94 times", [], ["1,437", "16.94"]),
+        ("250 and 3.50 and 50,000 but 50", ["50"], ["250", "3.50", "50,000"]),
+        ("a 3×3 and a 7×7", ["3×3"], ["7", "7"]),
+        ("layer4, conv2_x and v1.5 are names", [], []),
+        ("ResNet-50 and 6n+2 are not", [], ["50", "6n", "2"]),
+        ("about $10^{-4}$ of .5 %", [], ["10", "4", ".5"]),
+        ("in 2015. Then 28.54, and 27.94.", ["28.54"], ["2015", "27.94"]),
+        ("`[3, 4, 6, 3]`", ["3, 4, 6, 3"], []),
+    ],
+)
+def test_a_number_is_covered_as_it_stands_or_not_at_all(text, covered, left):
+    assert numerals.uncovered_numbers(text, covered) == left
+
+
+@pytest.mark.parametrize(
+    "value, expression, holds",
+    [
+        ("1,179,648", "2 * conv_parameters(256, 256, 3)", True),
+        ("1,179,647", "2 * conv_parameters(256, 256, 3)", False),
+        ("1179648", "2 * conv_parameters(256, 256, 3)", True),
+        ("16.9", "2 * conv_parameters(256, 256, 3) / 69632", True),
+        ("16.90", "2 * conv_parameters(256, 256, 3) / 69632", False),
+        ("25.6 million", "parameters(resnet50())", True),
+        ("26 million", "torchvision_count('resnet50')", True),
+        ("4.1 billion", "resnet_cost(50).macs", True),
+        ("97.5 MiB", "resnet_cost(50).parameters * 4 / 2**20", True),
+        ("59 %", "100 * 14_964_736 / 25_557_032", True),
+        ("16.9×", "2 * conv_parameters(256, 256, 3) / 69632", True),
+        ("−3", "1 - 4", True),
+        ("899", "receptive_field(34)", True),
+        ("427", "receptive_field(50)", True),
+        ("9,408", "layer_table(resnet50(), (3, 224, 224)).layers[0].parameters", True),
+        ("2.5", "math.sqrt(6.25)", True),
+    ],
+)
+def test_a_check_compares_as_many_decimals_as_the_text_shows(value, expression, holds):
+    assert (checks.problem_of(Check(value, expression, 7)) is None) is holds
+
+
+def test_a_check_reads_the_books_own_records():
+    assert checks.evaluate('training_error("digits", 56, "none") - training_error("digits", 8, "none")') > 20
+    assert checks.evaluate('test_error("digits", 56, "A")') < checks.evaluate('test_error("digits", 56, "none")')
+
+
+@pytest.mark.parametrize("expression", ["conv_parameters(256", "no_such_name", "training_error('digits', 50, 'A')"])
+def test_a_check_that_cannot_be_computed_says_so(expression):
+    problem = checks.problem_of(Check("1", expression, 7))
+    assert problem.startswith(f"book/interview/questions.yml, line 7: {expression} can't be computed: ")
+
+
+# --- The deck
+
+
+def write_sample_deck(root: Path, *changes: tuple[str, str], changed: float = 1_700_000_000.0) -> Path:
+    interview = questions.load(make_book(root, *changes))
+    path = root / "deck.apkg"
+    deck.write_deck(interview, read_sources(root).citations, path, changed)
+    return path
+
+
+def rows(path: Path, query: str) -> list[tuple]:
+    """What the deck's database answers."""
+    with zipfile.ZipFile(path) as package:
+        database = package.extract("collection.anki2", path.parent / "opened")
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def test_the_deck_has_a_card_for_every_question(tmp_path, real):
+    path = tmp_path / "deck.apkg"
+    deck.write_deck(real, read_sources(ROOT).citations, path, changed=1_700_000_000.0)
+    count = len(real.questions)
+    assert rows(path, "select count(*), count(distinct guid) from notes") == [(count, count)]
+    assert rows(path, "select count(*), count(distinct nid) from cards") == [(count, count)]
+
+
+def test_a_card_holds_question_answers_evidence_and_tags(tmp_path):
+    ((fields, tags),) = rows(write_sample_deck(tmp_path), "select flds, tags from notes limit 1")
+    question, short, full, evidence = fields.split("\x1f")
+    assert question == "<p>How many weights does a <code>Bottleneck</code> save beside two 3×3 convolutions?</p>"
+    assert short.startswith("<p>The two hold 1,179,648 weights")
+    assert r"\(k^2 &lt; 10\)" in full and "$" not in full
+    assert '<pre><code class="language-python">assert 3 * 3 &lt; 10' in full
+    assert "in chapter 3 or" in full and '<a href="https://arxiv.org/abs/1512.03385">the paper</a>' in full
+    assert "Chapter 3.2: by hand and in code" in evidence
+    assert "He et al. 2016: Deep Residual Learning for Image Recognition, section 4.1" in evidence
+    assert tags.split() == ["topic::bottleneck", "level::warm-up"]
+
+
+def test_a_second_build_is_the_same_file(tmp_path):
+    first = write_sample_deck(tmp_path / "first").read_bytes()
+    assert first == write_sample_deck(tmp_path / "second").read_bytes()
+
+
+IDS = "select notes.guid, notes.mid, cards.did, cards.ord from notes join cards on cards.nid = notes.id"
+
+
+def test_a_changed_text_keeps_the_ids_and_is_newer(tmp_path):
+    old = write_sample_deck(tmp_path / "old")
+    new = write_sample_deck(tmp_path / "new", ("What is degradation?", "What degrades?"), changed=1_700_000_100.0)
+    assert "What degrades?" in str(rows(new, "select flds from notes"))
+    assert rows(old, IDS) == rows(new, IDS)
+    # Anki takes a note over only if it was modified later than its own.
+    assert rows(old, "select min(mod) from notes") < rows(new, "select min(mod) from notes")
+
+
+def test_the_ids_are_those_that_readers_have_imported(tmp_path):
+    assert rows(write_sample_deck(tmp_path), IDS)[0] == ("PIkEsLgl39", 1_603_050_270, 1_512_033_850, 0)
+
+
+# --- The documentation
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_in_the_documentation_run(module):
+    name = "interview" if module == "__init__" else f"interview.{module}"
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
