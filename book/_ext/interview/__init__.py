@@ -32,8 +32,8 @@ def make_deck(app: Sphinx) -> None:
 
 
 def add_script_and_style(app: Sphinx, page_name: str, template: str, context: dict[str, Any], tree: nodes.Node) -> None:
-    """To the interview's pages alone."""
-    if page_name.startswith("book/interview/"):
+    """To the interview's pages alone, and to a book of one page."""
+    if page_name.startswith("book/interview/") or app.builder.name == "singlehtml":
         app.add_css_file("interview.css")
         app.add_js_file("interview.js", loading_method="defer")
 

@@ -1,0 +1,70 @@
+"""Print the whole book to one PDF, with bookmarks and page numbers.
+
+python book/pdf.py        writes book/_generated/resnet-book.pdf, which the next build of the book offers
+
+Needs a Chromium or Chrome.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "_build" / "pdf"
+PDF = ROOT / "book" / "_generated" / "resnet-book.pdf"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PAGE_NUMBER = '<div style="width: 100%; text-align: center; font-size: 8pt"><span class="pageNumber"></span></div>'
+
+
+def find_browser() -> str:
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    if not found:
+        sys.exit(f"the PDF needs a Chromium: none of {', '.join(BROWSERS)} is on the path")
+    return found[0]
+
+
+def build_one_page() -> Path:
+    """The whole book as one HTML page."""
+    command = ["jupyter-book", "build", str(ROOT), "--path-output", str(PAGES), "--builder", "singlehtml", "-q", "-n"]
+    subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True)
+    folder = PAGES / "_build" / "singlehtml"
+    # Sphinx puts the page into the front page's folder and writes its links for the folder above.
+    return (folder / "book" / "intro.html").rename(folder / "index.html")
+
+
+def print_page(page: Path, target: Path, browser: str) -> None:
+    unfinished = target.with_suffix(".tmp")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        tab = chromium.new_page()
+        tab.goto(page.as_uri())
+        tab.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
+        tab.evaluate("window.MathJax?.startup?.promise")
+        tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
+        tab.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager' })")
+        tab.wait_for_function("[...document.images].every((picture) => picture.complete)")
+        tab.pdf(
+            path=unfinished,
+            prefer_css_page_size=True,
+            outline=True,
+            tagged=True,
+            display_header_footer=True,
+            header_template="<span></span>",
+            footer_template=PAGE_NUMBER,
+        )
+        chromium.close()
+    unfinished.replace(target)
+
+
+def main() -> None:
+    browser = find_browser()
+    PDF.parent.mkdir(exist_ok=True)
+    print_page(build_one_page(), PDF, browser)
+    print(f"{PDF.relative_to(ROOT).as_posix()}: {PDF.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
