@@ -1,6 +1,7 @@
 """The command line: ``python -m resnet_lib`` measures the degradation problem, small or at the paper's scale."""
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import NoReturn
 from resnet_lib import __version__
 from resnet_lib._arguments import SHORTCUTS, check_not_negative
 from resnet_lib._files import check_folder, make_folder
+from resnet_lib.class_report import make_class_report
 from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid
@@ -74,6 +76,11 @@ def build_parser() -> Parser:
     report = _add_command(commands, "report", "say what the records in a folder show: as text, a picture or a page")
     report.add_argument("folder", type=Path, metavar="DIR", help="folder of the records")
     report.add_argument("--out", type=Path, metavar="FILE", help="write .txt, .png or .html instead of printing")
+
+    class_report = _add_command(commands, "class-report", "gather the records of a class into one page")
+    add = class_report.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
+    add("--out", type=Path, default=Path("class-report.html"), metavar="FILE", help="the page (.html)")
     return parser
 
 
@@ -163,9 +170,14 @@ def describe(record: Record) -> dict:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a console may lack a letter of somebody's name
+        sys.stdout.reconfigure(errors="replace")
     try:
         if args.command == "report":
             print(make_report(args.folder, args.out))
+            return
+        if args.command == "class-report":
+            print(make_class_report(args.folder, args.out))
             return
         if args.command == "probes":
             print(*record_all(args.out, args.only), sep="\n")

@@ -7,14 +7,9 @@ Sources
 He et al. 2016: table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
 """
 
-import base64
-import io
-import re
 import textwrap
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,13 +19,25 @@ from resnet_lib._files import write_whole
 from resnet_lib.comparisons import Comparison, compare, departures, describe_recipe, finding, gather_records, origin
 from resnet_lib.experiments import summarize
 from resnet_lib.figures import add_title, draw_training, style
+from resnet_lib.pages import (
+    align,
+    draw_svg,
+    format_cells,
+    format_error,
+    format_facts,
+    format_list,
+    format_page,
+    format_paragraph,
+    format_picture,
+    format_section,
+    save_figure,
+)
 from resnet_lib.records import Record
 
 # He et al. 2016, table 6: test error in percent, with option A. Of five runs of ResNet-110 the paper gives the best,
 # and their mean and standard deviation.
 PAPER_TEST_ERRORS = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.43 (6.61 ± 0.16)"}
 MOST_IN_PICTURE = 20  # comparisons; of more a PNG would be taller than many programs open
-LIGHT_INK, DARK_INK = "#1a1a1a", "#e6e6e6"  # of pages on light and on dark paper
 
 
 def make_report(folder: Path, out: Path | None = None) -> str:
@@ -76,15 +83,11 @@ def table(comparison: Comparison) -> list[list[str]]:
     lines = [["network", "depth", "n", "training error %", "test error %", "paper's test error %", "best test error %"]]
     for row, best_row in zip(summarize(comparison.records), summarize(best), strict=True):
         paper = PAPER_TEST_ERRORS.get(row.depth, "–") if row.shortcut == "A" else "–"
-        train, test = _format_error(row.train_error, row.train_std), _format_error(row.test_error, row.test_std)
-        best_test = _format_error(best_row.test_error, best_row.test_std)
+        train, test = format_error(row.train_error, row.train_std), format_error(row.test_error, row.test_std)
+        best_test = format_error(best_row.test_error, best_row.test_std)
         network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
         lines.append([network, str(row.depth), str(row.n), train, test, paper, best_test])
     return [line[:5] + line[6:] for line in lines] if departures(comparison) else lines
-
-
-def _format_error(mean: float, std: float | None) -> str:
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -110,13 +113,9 @@ def format_text(comparisons: list[Comparison], unusable: dict[str, str]) -> str:
     parts = []
     for comparison in comparisons:
         cells = [line[:-1] for line in table(comparison)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in cells
-        ]
         below = [f"{name}: {value}" for name, value in origin(comparison.records).items()]
         above = [finding(comparison.records), describe_recipe(comparison.recipe)]
-        parts.append("\n".join([*above, "", *lines, "", *notes(comparison), *below]))
+        parts.append("\n".join([*above, "", *align(cells), "", *notes(comparison), *below]))
     if unusable:
         parts.append("\n".join(_list_unusable(unusable)))
     return "\n\n\n".join(parts)
@@ -145,58 +144,17 @@ def draw_png(comparisons: list[Comparison]) -> bytes:
             measured = "; ".join(f"{name}: {facts[name]}" for name in ("runs", "hardware", "PyTorch", "date"))
             lines = [textwrap.fill(line, 110) for line in (describe_recipe(comparison.recipe), measured)]
             below.text(0.015, 1, "\n".join(lines), va="top", fontsize=8, parse_math=False)
-        return _save(figure, "png", dpi=150)
-
-
-def _save(figure: Figure, kind: str, **settings: object) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name may have letters that the font lacks: they are drawn as boxes, and the table has them in full.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format=kind, **settings)
-    return buffer.getvalue()
+        return save_figure(figure, "png", dpi=150)
 
 
 def _draw_svg(records: list[Record], narrow: bool) -> str:
-    """The curves in ink for a light page; ``narrow`` is for a screen of a phone's width."""
+    """The curves; ``narrow`` is for a screen of a phone's width."""
     panels = len({record.recipe.shortcut == "none" for record in records})
-    with plt.rc_context(style(ink=LIGHT_INK, paper="none")):
-        figure = Figure(figsize=(3.4, 1.2 + 2.4 * panels) if narrow else (6.8, 3.8))
-        draw_training(figure, records, stacked=narrow)
-        svg = _save(figure, "svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"])).decode()
-    # Two decimals of the curves' coordinates are finer than a screen, and half of the file.
-    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
-
-
-def _as_address(svg: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    size = (3.4, 1.2 + 2.4 * panels) if narrow else (6.8, 3.8)
+    return draw_svg(lambda figure: draw_training(figure, records, stacked=narrow), size)
 
 
 # The page
-
-
-DARK, NARROW = "(prefers-color-scheme: dark)", "(max-width: 40em)"
-STYLE = f"""
-:root {{ color-scheme: light dark; --ink: {LIGHT_INK}; --soft: #555; --paper: #fff; --line: #c8c8c8; }}
-@media {DARK} {{ :root {{ --ink: {DARK_INK}; --soft: #a8a8a8; --paper: #121212; --line: #444; }} }}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0 auto; padding: 1rem; max-width: 48rem; color: var(--ink); background: var(--paper);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }}
-h1 {{ font-size: 1.5rem; }}
-h2 {{ font-size: 1.2rem; margin: 2.5rem 0 0; line-height: 1.3; }}
-p, dl {{ color: var(--soft); margin: .5rem 0; font-size: .9rem; }}
-img {{ display: block; max-width: 100%; margin: 1rem auto; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; overflow-wrap: normal; }}
-th, td {{ padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }}
-td, tbody th {{ white-space: nowrap; font-weight: inherit; }}
-thead th {{ vertical-align: bottom; }}
-th:first-child {{ text-align: left; padding-left: 0; }}
-@media {NARROW} {{ table {{ font-size: .8rem; }} th, td {{ padding: .3rem .25rem; }} }}
-dt {{ float: left; margin-right: .5em; }}
-dt::after {{ content: ":"; }}
-dd {{ margin: 0; }}
-"""
 
 
 def format_html(comparisons: list[Comparison], unusable: dict[str, str]) -> str:
@@ -205,71 +163,32 @@ def format_html(comparisons: list[Comparison], unusable: dict[str, str]) -> str:
     heading = f"Report on {runs} run{'s' if runs > 1 else ''}"
     parts = [_format_comparison(comparison) for comparison in comparisons]
     if unusable:
-        items = "\n".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in unusable.items())
-        parts.append(f"<section>\n<h2>Files that are not used</h2>\n<ul>\n{items}\n</ul>\n</section>")
-    body = "\n".join(parts)
-    # The policy: should anything foreign slip through, the browser neither runs nor loads it.
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{heading}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{heading}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
+        items = format_list(f"{name}: {reason}" for name, reason in unusable.items())
+        parts.append(format_section("Files that are not used", items))
+    return format_page(heading, "\n".join(parts))
 
 
 def _format_comparison(comparison: Comparison) -> str:
-    heading, *lines = [[escape(cell) for cell in line] for line in table(comparison)]
-    head = "".join(f'<th scope="col">{cell.replace(" %", "&nbsp;%")}</th>' for cell in heading)
-    rows = "\n".join(
-        f'<tr><th scope="row">{line[0]}</th>{"".join(f"<td>{cell}</td>" for cell in line[1:])}</tr>' for line in lines
-    )
-    facts = "\n".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in origin(comparison.records).items())
     below = [
         *notes(comparison),
         "The best test error is the lowest of all epochs. The test images themselves choose it, so it flatters.",
         "The curves' training error is taken over the batches as they are trained on, the table's afterwards.",
     ]
-    return f"""<section>
-<h2>{escape(finding(comparison.records))}</h2>
-<p>{escape(describe_recipe(comparison.recipe))}</p>
-{_format_picture(comparison)}
-<div class="wide" role="region" aria-label="Table of errors" tabindex="0">
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</div>
-{"".join(f"<p>{escape(note)}</p>" for note in below)}
-<dl>
-{facts}
-</dl>
-</section>"""
+    return format_section(
+        finding(comparison.records),
+        format_paragraph(describe_recipe(comparison.recipe)),
+        _format_picture(comparison),
+        format_cells(table(comparison), "Table of errors"),
+        "".join(map(format_paragraph, below)),
+        format_facts(origin(comparison.records)),
+    )
 
 
 def _format_picture(comparison: Comparison) -> str:
-    """The curves, by the reader's screen: wide or narrow, light or dark."""
     wide, narrow = _draw_svg(comparison.records, narrow=False), _draw_svg(comparison.records, narrow=True)
     ends = [f"{line[0]}, {line[1]} layers: {line[3]} and {line[4]}" for line in table(comparison)[1:]]
     alt = (
         f"Curves of training error (dashed) and test error (bold) by epoch, up to epoch {comparison.recipe.epochs}. "
         f"Final training and test error in percent: {'; '.join(ends)}."
     )
-    return f"""<picture>
-<source media="{NARROW} and {DARK}" srcset="{_as_address(narrow.replace(LIGHT_INK, DARK_INK))}">
-<source media="{NARROW}" srcset="{_as_address(narrow)}">
-<source media="{DARK}" srcset="{_as_address(wide.replace(LIGHT_INK, DARK_INK))}">
-<img src="{_as_address(wide)}" alt="{escape(alt)}">
-</picture>"""
+    return format_picture(wide, narrow, alt)

@@ -254,7 +254,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     out, err = capsys.readouterr()
     assert caught.value.code == 0 and err == ""
-    assert "degradation" in out and "paper-cifar10" in out and "probes" in out and "report" in out
+    assert "degradation" in out and "paper-cifar10" in out and "probes" in out and "class-report" in out
 
 
 def test_version(capsys):

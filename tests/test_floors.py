@@ -18,9 +18,14 @@ for package in PACKAGES:
     FILES[package] = FILES.pop(f"{package}.__init__")
 # Training builds networks and figures draw summaries of experiments, so each stands above what it uses.
 FLOORS = {
-    "__main__": 13,
-    "report": 12,
+    "__main__": 14,
+    "class_report": 13,
+    "report": 13,
+    "pages": 12,
+    "anomalies": 12,
+    "submissions": 11,
     "figures": 11,
+    "classroom": 10,
     "comparisons": 10,
     "experiments": 9,
     "cluster": 8,
