@@ -11,7 +11,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 RECORD = Path("book", "results", "run_times.json")
 WORDS_A_MINUTE = 180  # of technical prose
@@ -77,6 +77,27 @@ class RunTimes(SphinxDirective):
         return [table(["notebook", "time", "machine", "versions", "date"], rows)]
 
 
+class hours(nodes.Inline, nodes.TextElement):  # noqa: N801, as docutils names its nodes
+    """The place of a sum that is known only when all chapters were read."""
+
+
+class Hours(SphinxRole):
+    """``{hours}`1-8` ``: how long chapters 1 to 8 take to read together."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        first, _, last = self.text.partition("-")
+        return [hours(numbers=range(int(first), int(last or first) + 1))], []
+
+
+def fill_in_hours(app: Sphinx, tree: nodes.document, docname: str) -> None:
+    for place in list(tree.findall(hours)):
+        chapters = [name for name in app.env.found_docs if name.startswith("notebooks/")]
+        chosen = [name for name in chapters if int(name.split("/")[1][:2]) in place["numbers"]]
+        minutes = sum(minutes_to_read(app.env.get_doctree(name)) for name in chosen)
+        text = f"{minutes} minutes" if minutes < 90 else f"{round(minutes / 60)} hours"
+        place.replace_self(nodes.Text(text))
+
+
 class Versions(SphinxDirective):
     """The packages that this very build used."""
 
@@ -85,7 +106,10 @@ class Versions(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_node(hours)
+    app.add_role("hours", Hours())
     app.connect("doctree-read", add_times)
+    app.connect("doctree-resolved", fill_in_hours)
     app.add_directive("run-times", RunTimes)
     app.add_directive("versions", Versions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
