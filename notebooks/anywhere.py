@@ -50,6 +50,7 @@ def run(path: Path) -> str | None:
             as_elsewhere(path),
             kernel_name="python3",
             timeout=PATIENCE,
+            extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": folder}},
         )
         try:
