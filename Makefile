@@ -1,6 +1,9 @@
 # make book       build the book into _build/html
 # make test       run every test, and build the book
 # make notebooks  run every notebook and store its outputs
+# make assignment build the assignment: student's notebook, autograder, solution
+# make pdf        print the whole book to a PDF, which the next make book offers
+# make test-all   make test, then what takes longer
 # make repository URL=https://github.com/OWNER/NAME    name a fork's address everywhere
 #
 # All of them first make .venv from requirements.txt, once, and again when that file changes.
@@ -9,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: book test notebooks repository
+.PHONY: book test test-all notebooks assignment pdf repository
 
 book: $(READY)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
@@ -21,8 +24,18 @@ test: $(READY)
 	$(BIN)/pytest
 	$(MAKE) book
 
+test-all: test
+	$(BIN)/pytest -m slow tests
+	$(BIN)/python notebooks/anywhere.py --fresh
+
 notebooks: $(READY)
 	$(BIN)/python notebooks/execute.py
+
+assignment: $(READY)
+	$(BIN)/python notebooks/assignment/build.py
+
+pdf: $(READY)
+	$(BIN)/python book/pdf.py
 
 repository: $(READY)
 	$(BIN)/python book/repository.py $(URL)
