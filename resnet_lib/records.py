@@ -115,10 +115,19 @@ def load_record(path: Path) -> Record:
     Raises:
         ValueError: the file is not a whole record; the sentence names it and says what is wrong.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise ValueError(f"{path} is not a record of a run: it is not a file")
+    return parse_record(path.read_bytes(), str(path))
+
+
+def parse_record(content: bytes, name: str) -> Record:
+    """The record in a file's content, for files that have no path, such as a zip file's members.
+
+    Raises:
+        ValueError: it is not a whole record; the sentence begins with ``name`` and says what is wrong.
+    """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise ValueError("it is not a file")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(content.decode("utf-8"))
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise ValueError(f"it does not say {FORMAT!r}")
         missing = {f.name for f in fields(Record)} - data.keys()
@@ -129,7 +138,7 @@ def load_record(path: Path) -> Record:
         _check_curves(record)
         return record
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path} is not a record of a run: {error}") from None
+        raise ValueError(f"{name} is not a record of a run: {error}") from None
 
 
 def _check_outcome(data: dict[str, Any]) -> None:
@@ -159,7 +168,7 @@ def _check_curves(record: Record) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def find_record(recipe: Recipe, folder: Path) -> Record | None:

@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from resnet_lib.comparisons import plain_text
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import Record, load_record
+from resnet_lib.records import Record, parse_record
 
 MOST_BYTES = 2**20  # of a record: that of the paper's longest run has 20 kB
 MOST_BYTES_OF_ZIP = 20 * 2**20
@@ -59,25 +59,6 @@ def group_by_network(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
     return dict(sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])))
 
 
-@dataclass(frozen=True)
-class _Content:
-    """A file in memory, as far as `load_record` asks: what lies in a zip file has no path of its own."""
-
-    place: str
-    data: bytes
-
-    def exists(self) -> bool:
-        return True
-
-    is_file = exists
-
-    def read_text(self, encoding: str) -> str:
-        return self.data.decode(encoding)
-
-    def __str__(self) -> str:
-        return self.place
-
-
 def read_class(folder: Path) -> tuple[dict[str, list[Run]], dict[str, str]]:
     """The runs of each student, and of the files that can't be used {the place: why}.
 
@@ -118,7 +99,7 @@ def _read_student(name: str, folder: Path, tops: Sequence[Path], unusable: dict[
                 data = file.read(MOST_BYTES + 1)
             if len(data) > MOST_BYTES:
                 raise ValueError(f"it is larger than {MOST_BYTES:,} bytes, and a record has some thousand")
-            run = Run(plain_text(name), load_record(_Content(place, data)))
+            run = Run(plain_text(name), parse_record(data, place))
             first_place, first = runs.setdefault(run.record.recipe, (place, run))
             if first.record != run.record:
                 raise ValueError(f"it is another record of the same run as {first_place}")
