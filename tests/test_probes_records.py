@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
-from resnet_lib.probes import load_record, record, record_all
+from resnet_lib.datasets import load_dataset
+from resnet_lib.probes import build_kind, lesion_table, load_record, measurements, record, record_all, removable_blocks
 from resnet_lib.probes.measurements import MEASUREMENTS, Measurement
 from resnet_lib.probes.recording import rounded
+from resnet_lib.recipes import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -137,11 +139,29 @@ def test_every_measurement_says_what_it_is_and_has_units_that_differ(name):
     [
         ("starts", {"kind": "residual", "depth": 8, "seed": 0}),
         ("identity", {"blocks": 1, "shortcut": "A", "lr": 0.1, "seed": 0}),
+        ("lesions", {"kind": "residual", "depth": 8, "seed": 0}),
     ],
 )
 def test_a_measurement_returns_what_json_can_hold(name, unit):
     result = rounded(MEASUREMENTS[name].measure(**unit))
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_the_errors_of_the_lesions_stand_in_the_order_of_the_masks(monkeypatch, kind):
+    monkeypatch.setattr(measurements, "fit", lambda model, recipe, dataset: None)  # untrained will do
+    digits = load_dataset("digits")
+    model = build_kind(kind, 8, 1, digits.normalise(digits.train_images[:256]))
+    result = MEASUREMENTS["lesions"].measure(kind, 8, 1)
+    assert result["blocks"] == removable_blocks(model)
+    assert list(enumerate(result["errors"])) == lesion_table(model, digits)
+
+
+def test_the_lesions_are_of_networks_trained_for_ten_epochs(monkeypatch):
+    recipes = []
+    monkeypatch.setattr(measurements, "fit", lambda model, recipe, dataset: recipes.append(recipe))
+    MEASUREMENTS["lesions"].measure("plain", 8, 2)
+    assert recipes == [Recipe(lr=0.1, seed=2)] and recipes[0].epochs == 10
 
 
 @pytest.mark.parametrize(

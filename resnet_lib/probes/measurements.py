@@ -27,6 +27,7 @@ from resnet_lib.probes.gradients import (
 )
 from resnet_lib.probes.identity import learn_identity
 from resnet_lib.probes.kinds import KINDS, build_kind
+from resnet_lib.probes.lesions import lesion_table, removable_blocks
 from resnet_lib.recipes import Recipe
 from resnet_lib.training import Run, evaluate, fit
 
@@ -121,6 +122,18 @@ def measure_ordering(ordering: str, depth: int, seed: int, lr: float) -> dict[st
     return {"train_error": evaluate(model, images, labels)[1]}
 
 
+def measure_lesions(kind: str, depth: int, seed: int) -> dict[str, Any]:
+    """The test error in percent of the trained network without each subset of its blocks.
+
+    - blocks: the names of the blocks that can be removed
+    - errors: the test error for every mask from 0, the whole network, up; bit i is 1 where block i is removed
+    """
+    digits, images, _ = _digits()
+    model = build_kind(kind, depth, seed, images[:256])
+    fit(model, Recipe(lr=0.1, seed=seed), digits)
+    return {"blocks": removable_blocks(model), "errors": [error for _, error in lesion_table(model, digits)]}
+
+
 def measure_identity(blocks: int, shortcut: str, lr: float, seed: int) -> dict[str, Any]:
     """The identity error of a stack of blocks after 300 steps."""
     return {"error": learn_identity(blocks, shortcut, seed, lr)}
@@ -183,6 +196,7 @@ MEASUREMENTS = {
             *_grid(depth=[56, 164], seed=SEEDS, ordering=["original", "full pre-activation"], lr=[0.1, 0.02]),
         ],
     ),
+    "lesions": Measurement(measure_lesions, _grid(seed=SEEDS, kind=["plain", "residual"], depth=[20])),
     "identity": Measurement(
         measure_identity,
         [

@@ -1,0 +1,103 @@
+"""Sphinx extension: explorers, which run in the page on data that the library computed while the book was built.
+
+``{explorer} depth``, ``{explorer} lesions`` and ``{explorer} degradation`` put one into a page: its data as JSON, which
+the script of that name in book/_static turns into controls, a drawing and numbers. A page whose scripts are off shows a
+picture and a table instead. No explorer needs a server: its page works from a folder.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+
+import matplotlib.pyplot as plt
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
+
+from explorers import degradation, depth, lesions
+from resnet_lib import figures
+
+EXPLORERS = {"depth": depth, "lesions": lesions, "degradation": degradation}
+PICTURES = "book/_generated"
+
+
+class WithoutScripts(nodes.General, nodes.Element):
+    """What a page shows only where scripts are off."""
+
+
+def open_without_scripts(self: HTML5Translator, node: WithoutScripts) -> None:
+    self.body.append("<noscript>")
+
+
+def close_without_scripts(self: HTML5Translator, node: WithoutScripts) -> None:
+    self.body.append("</noscript>\n")
+
+
+class Explorer(SphinxDirective):
+    """``{explorer} NAME``"""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        (name,) = self.arguments
+        if name not in EXPLORERS:
+            raise self.error(f"there is no explorer {name!r}; there are {', '.join(EXPLORERS)}")
+        explorer = EXPLORERS[name]
+        image = nodes.image(uri=f"/{PICTURES}/explorer-{name}.svg", alt=explorer.PICTURE_TEXT, width="100%")
+        note = nodes.paragraph("", "Scripts are off, so this is a picture, and a table of the most important numbers.")
+        still = WithoutScripts("", note, image, as_table(explorer.table()))
+        return [nodes.raw("", as_html(name, explorer.data()), format="html"), still]
+
+
+def as_html(name: str, data: dict[str, Any]) -> str:
+    """An empty box with the data and the book's colours in it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    colours = {"plain": figures.PLAIN, "residual": figures.RESIDUAL}
+    for kind, shades in figures.SHADES.items():  # text needs more contrast than lines: the shade that the mode allows
+        colours[f"{kind}-light"], _, colours[f"{kind}-dark"] = shades
+    style = ";".join(f"--{colour}:{value}" for colour, value in colours.items())
+    return (
+        f'<div class="explorer" data-explorer="{name}" style="{style}">'
+        f'<script type="application/json">{text}</script></div>'
+    )
+
+
+def as_table(rows: list[list[str]]) -> nodes.table:
+    """A table whose first row is its head."""
+    head, *body = [nodes.row("", *[nodes.entry("", nodes.paragraph("", cell)) for cell in row]) for row in rows]
+    columns = [nodes.colspec(colwidth=1) for _ in rows[0]]
+    group = nodes.tgroup("", *columns, nodes.thead("", head), nodes.tbody("", *body), cols=len(columns))
+    return nodes.table("", group, classes=["explorer-still"])
+
+
+def draw_pictures(app: Sphinx) -> None:
+    """For pages without scripts. Such a page is always a light one: dark mode is a script's work."""
+    generated = Path(app.srcdir) / PICTURES
+    generated.mkdir(parents=True, exist_ok=True)
+    for name, explorer in EXPLORERS.items():
+        with plt.rc_context(figures.style(paper="none")):
+            figure = explorer.picture()
+            figure.savefig(generated / f"explorer-{name}.svg", metadata={"Date": None})
+            plt.close(figure)
+
+
+def add_script_and_style(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.Node) -> None:
+    """To the explorers' pages alone."""
+    name = page.removeprefix("book/explore/")
+    if name in EXPLORERS:
+        app.add_css_file("explorers.css")
+        for script in ("explorers.js", f"explorers-{name}.js"):
+            app.add_js_file(script, loading_method="defer")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_node(WithoutScripts, html=(open_without_scripts, close_without_scripts))
+    app.add_directive("explorer", Explorer)
+    app.connect("builder-inited", draw_pictures)
+    app.connect("html-page-context", add_script_and_style)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
