@@ -16,7 +16,7 @@ from resnet_lib._files import write_whole
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
-MAY_NAME_IT = {".bib", ".ipynb", ".md", ".py", ".toml", ".yml"}
+MAY_NAME_IT = {".bib", ".ipynb", ".md", ".py", ".toml", ".txt", ".yml"}
 
 
 def address(root: Path = ROOT) -> str:
