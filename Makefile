@@ -2,6 +2,7 @@
 # make test       run every test, and build the book
 # make notebooks  run every notebook and store its outputs
 # make assignment build the assignment: student's notebook, autograder, solution
+# make audit      measure the built pages against the goals for them
 # make pdf        print the whole book to a PDF, which the next make book offers
 # make test-all   make test, then what takes longer
 # make repository URL=https://github.com/OWNER/NAME    name a fork's address everywhere
@@ -12,7 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: book test test-all notebooks assignment pdf repository
+.PHONY: book test test-all notebooks assignment audit pdf repository
 
 book: $(READY)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
@@ -33,6 +34,9 @@ notebooks: $(READY)
 
 assignment: $(READY)
 	$(BIN)/python notebooks/assignment/build.py
+
+audit: $(READY)
+	$(BIN)/python -m tests.audit
 
 pdf: $(READY)
 	$(BIN)/python book/pdf.py

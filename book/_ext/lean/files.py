@@ -1,0 +1,117 @@
+"""What lies beside the pages, once the book is built: one style sheet for all, and no library that no page asks for."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+# What every page wants, in this order: one file, because each file of its own costs a telephone a way to the server.
+BUNDLE = "site.css"
+BUNDLED = (
+    "basic.css",
+    "styles/pydata-sphinx-theme.css",
+    "pygments.css",
+    "styles/sphinx-book-theme.css",
+    "copybutton.css",
+    "mystnb.*.css",
+    "book.css",
+    "icons.css",
+)
+UNUSED = ("scripts/fontawesome.js*", "scripts/bootstrap.js*", "vendor/fontawesome", "scripts/*.map", "styles/*.map")
+# Classes of the icon library that say how to draw, not what.
+MODIFIERS = {"solid", "regular", "brands", "lg", "sm", "xs", "xl", "fw"}
+ENTRANCE = """<!DOCTYPE html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Refresh" content="0; url={target}">
+<meta name="description" content="The front page of {title}.">
+<title>{title}</title>
+</head>
+<body><main><h1>{title}</h1><p><a href="{target}">To the front page</a></p></main></body>
+</html>
+"""
+
+
+def without_icon_font(style: str) -> str:
+    """A minified style sheet without the rules and fonts of Font Awesome.
+
+    >>> without_icon_font('a{b:c}.fas,.fa-bars:before{content:"x"}a .fa-bars{d:e}@font-face{font-family:Font Awesome}')
+    'a{b:c}a .fa-bars{d:e}'
+    """
+
+    def keep(rule: re.Match[str]) -> str:
+        selector, body = rule[1], rule[2]
+        selectors = re.sub(r"/\*.*?\*/", "", selector, flags=re.DOTALL).split(",")
+        of_library = all(re.match(r"\s*\.fa([srbl]|[-.:].*)?(?=$|[.:])[^ >]*$", one) for one in selectors)
+        is_font = selector.strip().endswith("@font-face") and re.search(r"Font ?\\?\s?Awesome", body)
+        return "" if of_library or is_font else rule[0]
+
+    return re.sub(r"([^{}]+)\{([^{}]*)\}", keep, style)
+
+
+def is_bundled(name: str) -> bool:
+    """Whether the style of this name, without its folder, is part of the bundle.
+
+    >>> is_bundled("pygments.css"), is_bundled("print.css")
+    (True, False)
+    """
+    return any(fnmatch(name, Path(pattern).name) for pattern in BUNDLED)
+
+
+def write_bundle(static: Path) -> None:
+    """All that every page wants in one style sheet; what it names lies in the same folder, or is part of it."""
+    styles = [path for pattern in BUNDLED for path in sorted(static.glob(pattern))]
+    texts = {style: style.read_text(encoding="utf-8") for style in styles}
+    theme = static / "styles"
+    parts = [without_icon_font(text) if style.parent == theme else text for style, text in texts.items()]
+    (static / BUNDLE).write_text("\n".join(parts), encoding="utf-8")
+
+
+def icons_of(page: str) -> Iterator[str]:
+    """The icons that a page asks for.
+
+    >>> list(icons_of('<i class="theme-switch fa-solid fa-sun fa-lg"></i>'))
+    ['sun']
+    """
+    for classes in re.findall(r'<(?:i|span) class="([^"]*\bfa[srb]?\b[^"]*)"', page):
+        yield from (name for name in re.findall(r"\bfa-([a-z0-9-]+)", classes) if name not in MODIFIERS)
+
+
+def tidy(app: Sphinx, failed: Exception | None) -> None:
+    """Remove what no page asks for, and warn if a page asks for an icon that nobody drew."""
+    if failed or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    for path in {path for pattern in UNUSED for path in static.glob(pattern)}:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    write_bundle(static)
+
+    drawn = set(re.findall(r"\.fa-([a-z0-9-]+)", (static / "icons.css").read_text(encoding="utf-8")))
+    for page in Path(app.outdir).rglob("*.html"):
+        if "_static" not in page.parts:
+            for icon in sorted(set(icons_of(page.read_text(encoding="utf-8"))) - drawn):
+                logger.warning("%s asks for the icon %s, which book/_static/icons.css does not draw", page.name, icon)
+
+
+def write_entrance(app: Sphinx, failed: Exception | None) -> None:
+    """Where the front page lies in a folder, the page that leads there has a title, a language and a link."""
+    index = Path(app.outdir) / "index.html"
+    if failed is None and app.builder.name == "html" and app.config.root_doc != "index":
+        names = {"language": app.config.language, "title": app.config.html_title or app.config.project}
+        target = app.builder.get_target_uri(app.config.root_doc)
+        index.write_text(ENTRANCE.format(target=target, **names), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("build-finished", tidy, priority=900)
+    app.connect("build-finished", write_entrance, priority=900)

@@ -1,0 +1,1 @@
+"""Measure the built site against its goals: ``python -m tests.audit``, from the repository's root."""
