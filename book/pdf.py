@@ -41,8 +41,6 @@ def print_page(page: Path, target: Path, browser: str) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         tab = chromium.new_page()
         tab.goto(page.as_uri())
-        tab.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
-        tab.evaluate("window.MathJax?.startup?.promise")
         tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
         tab.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager' })")
         tab.wait_for_function("[...document.images].every((picture) => picture.complete)")

@@ -376,18 +376,17 @@ def test_on_a_telephone_a_button_opens_the_chapters_and_another_the_contents(ope
     page = open_page("notebooks/01_chapter.html", width=360)
     assert not page.get_by_role("dialog").is_visible()
     page.locator(f".{button}-toggle:visible").click()
-    assert page.get_by_role("dialog").get_by_role("link", name=link).is_visible()
+    page.get_by_role("dialog").get_by_role("link", name=link).wait_for()
     page.keyboard.press("Escape")
-    assert not page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for(state="hidden")
 
 
 def test_on_a_wide_screen_a_button_hides_the_chapters_and_brings_them_back(open_page):
     page = open_page("notebooks/01_chapter.html")
     chapters = page.get_by_role("navigation", name="Main")
-    for seen in (False, True):
+    for state in ("hidden", "visible"):
         page.locator(".primary-toggle:visible").click()
-        page.wait_for_timeout(400)  # it slides
-        assert chapters.is_visible() == seen
+        chapters.wait_for(state=state)
 
 
 def test_a_menu_opens_and_closes_with_mouse_and_keyboard(open_page):

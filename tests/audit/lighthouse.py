@@ -22,8 +22,11 @@ def marks(address: str, modules: Path, browser: str) -> Marks:
         command = ["node", str(program), address, "--output=json", f"--output-path={out}", "--quiet"]
         command += ["--chrome-flags=--headless=new --no-sandbox", f"--only-categories={','.join(CATEGORIES)}"]
         environment = {**os.environ, "CHROME_PATH": browser}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
-        if not out.is_file():
+        for _ in range(2):  # now and then it doesn't reach the browser that it started
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
+            if out.is_file():
+                break
+        else:
             raise RuntimeError(f"Lighthouse did not finish with {address}: {done.stderr.strip()}")
         return read_report(json.loads(out.read_text(encoding="utf-8")))
 
