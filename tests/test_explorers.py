@@ -302,19 +302,6 @@ def test_an_explorer_that_is_not_there_is_an_error():
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(names)}")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=executable)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def tabs(browser) -> dict:
     """The pages that are open, by their options: to open one takes longer than to use it."""
     return {}

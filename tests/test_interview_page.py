@@ -171,19 +171,6 @@ def test_a_broken_file_stops_the_build_with_its_line(tmp_path):
 # --- In a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(names)}")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=executable)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser, sample) -> Iterator:
     """Open one of the sample's pages, without a network, and fail on an error of the script."""

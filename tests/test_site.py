@@ -263,19 +263,6 @@ def test_a_formula_that_cannot_be_translated_is_a_warning_and_shows_its_source(c
 # --- In a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(names)}")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def was_stopped(request) -> bool:
     """Whether the page went away before it had all: its icon, for example."""
     return "ERR_ABORTED" in (request.failure or "")

@@ -17,6 +17,7 @@ from resnet_lib.checks.network import (
     Network,
     count_parameters,
     find_wrong_counts,
+    find_wrong_first_convolution,
     find_wrong_head,
     read_network,
 )
@@ -29,11 +30,9 @@ def find_wrong_stem(network: Network) -> str | None:
     if network.stem is None:
         return OPEN
     call = network.stem.branch[0]
-    if (call.kernel, call.channels[1], call.stride) != (3, 64, 1):
-        return (
-            f"its convolution is {call.kernel}×{call.kernel}, to {call.channels[1]} channels, with stride "
-            f"{call.stride}; for images of 32×32 it should be 3×3, to 64 channels, with stride 1 and padding 1"
-        )
+    wrong = find_wrong_first_convolution(call, kernel=3, stride=1, side=32)
+    if wrong:
+        return wrong
     if call.went_out is not None and call.went_out.shape[2:] != (32, 32):
         return f"its convolution makes {call.went_out.shape[2]} of 32 pixels: it needs padding=1"
     value, out = network.stem.value_after(call), network.stem.out

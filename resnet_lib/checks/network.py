@@ -95,15 +95,23 @@ def _output_of(run: Run, following: list[list[tuple[Call, Call | None]]]) -> tup
     return (linear[0].came_in.flatten(1) if linear else None), ("average", "maximum", "flattened")
 
 
+def find_wrong_first_convolution(call: Call, kernel: int, stride: int, side: int) -> str | None:
+    if (call.kernel, call.channels[1], call.stride) == (kernel, 64, stride):
+        return None
+    return (
+        f"its convolution is {call.kernel}×{call.kernel}, to {call.channels[1]} channels, with stride {call.stride}; "
+        f"for images of {side}×{side} it should be {kernel}×{kernel}, to 64 channels, with stride {stride} and "
+        f"padding {kernel // 2}"
+    )
+
+
 def find_wrong_stem(network: Network) -> str | None:
     if network.stem is None:
         return OPEN
     call = network.stem.branch[0]
-    if (call.kernel, call.channels[1], call.stride) != (7, 64, 2):
-        return (
-            f"its convolution is {call.kernel}×{call.kernel}, to {call.channels[1]} channels, with stride "
-            f"{call.stride}; for images of 224×224 it should be 7×7, to 64 channels, with stride 2 and padding 3"
-        )
+    wrong = find_wrong_first_convolution(call, kernel=7, stride=2, side=224)
+    if wrong:
+        return wrong
     value, out = network.stem.value_after(call), network.stem.out
     if value is None or out is None:
         return OPEN
