@@ -38,20 +38,29 @@ def installed() -> dict[str, str]:
 
 def as_elsewhere(path: Path) -> nbformat.NotebookNode:
     """The notebook, its library taken from this checkout, its outputs gone."""
+    checkout = ROOT.as_uri()
+    if os.name != "nt":  # where git takes a host for part of the path
+        checkout = checkout.replace("file://", "file://localhost")  # for an older pip
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[1].source, changes = re.subn(
-        r"git\+https://\S+(?=\")", f"git+{ROOT.as_uri()}", notebook.cells[1].source
+        r"git\+https://\S+(?=\")", f"git+{checkout}", notebook.cells[1].source
     )
     if changes != 1:
         raise ValueError(f"{path.name}: the second cell installs no library")
     return notebook
 
 
+def printed(cell: nbformat.NotebookNode) -> str:
+    """What a cell printed."""
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
 def run(path: Path) -> str | None:
     """Run a notebook in an empty folder; what went wrong, or None."""
+    notebook = as_elsewhere(path)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            as_elsewhere(path),
+            notebook,
             kernel_name="python3",
             timeout=PATIENCE,
             extra_arguments=["--log-level=ERROR"],
@@ -60,7 +69,7 @@ def run(path: Path) -> str | None:
         try:
             client.execute()
         except CellExecutionError as error:
-            return str(error)
+            return f"The set-up cell printed:\n{printed(notebook.cells[1])}\n{error}"
     return None
 
 
