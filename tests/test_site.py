@@ -106,7 +106,7 @@ def chapter() -> dict:
 def configuration() -> str:
     """The book's own, less the extensions that need the rest of the book."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    config["sphinx"]["local_extensions"] = {"lean": "book/_ext"}
+    config["sphinx"]["local_extensions"] = {"kaggle": "book/_ext", "lean": "book/_ext"}
     return yaml.safe_dump(config)
 
 
@@ -116,6 +116,7 @@ def site(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("site")
     for folder in ("book/_ext/lean", "book/_static"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "book/_ext/kaggle.py", root / "book/_ext")
     texts = {
         "_config.yml": configuration(),
         "_toc.yml": "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/01_chapter\n- file: book/other\n",
@@ -176,6 +177,17 @@ def test_a_page_loads_what_its_text_needs_and_nothing_else(site):
     for name in ("fontawesome", "bootstrap.js", "thebe", "togglebutton", "MathJax", "require.js", "searchindex.js"):
         assert name not in chapter and name not in other, name
     assert "searchindex.js" in text_of(site, "search.html")
+
+
+def test_a_chapter_opens_in_colab_in_binder_and_on_kaggle(site):
+    address = yaml.safe_load(configuration())["repository"]["url"].removeprefix("https://github.com/")
+    chapter, other = text_of(site, "notebooks/01_chapter.html"), text_of(site, "book/other.html")
+    for link in (
+        f"https://colab.research.google.com/github/{address}/blob/main/notebooks/01_chapter.ipynb",
+        f"https://mybinder.org/v2/gh/{address}/main?urlpath=lab/tree/notebooks/01_chapter.ipynb",
+        f"https://www.kaggle.com/kernels/welcome?src=https://github.com/{address}/blob/main/notebooks/01_chapter.ipynb",
+    ):
+        assert f'href="{link}"' in chapter and link.split("/")[2] not in other
 
 
 def test_nothing_is_left_of_the_icon_library(site):
@@ -393,6 +405,14 @@ def test_a_menu_opens_and_closes_with_mouse_and_keyboard(open_page):
     assert link.is_visible()
     page.mouse.click(180, 700)
     assert not link.is_visible() and button.get_attribute("aria-expanded") == "false"
+
+
+def test_every_menu_is_whole_on_a_telephone(open_page):
+    page = open_page("notebooks/01_chapter.html", width=360)
+    for name in ("Launch interactive content", "Download this page", "Source repositories"):
+        page.get_by_role("button", name=name).click()
+        box = page.locator(".dropdown-menu.show").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360, name
 
 
 def luminance(colour: tuple[int, ...]) -> float:
