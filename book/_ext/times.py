@@ -46,8 +46,8 @@ def add_times(app: Sphinx, tree: nodes.document) -> None:
     run = read_record(Path(app.srcdir)).get(chapter)
     if folder != "notebooks" or run is None:
         return
-    title = next(tree.findall(nodes.title))
-    text = f"About {minutes_to_read(tree)} minutes to read, {in_words(run['seconds'])} to run on two CPU cores."
+    title, cores = next(tree.findall(nodes.title)), run["environment"]["cores"]
+    text = f"About {minutes_to_read(tree)} minutes to read, {in_words(run['seconds'])} to run on {cores} CPU cores."
     title.parent.insert(title.parent.index(title) + 1, nodes.paragraph(text, text, classes=["times"]))
 
 
