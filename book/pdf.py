@@ -39,7 +39,7 @@ def print_page(page: Path, target: Path, browser: str) -> None:
     unfinished = target.with_suffix(".tmp")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        tab = chromium.new_page()
+        tab = chromium.new_page(java_script_enabled=False)  # on paper explorers are pictures, and nothing is hidden
         tab.goto(page.as_uri())
         tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
         tab.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager' })")

@@ -587,6 +587,6 @@ def test_nothing_is_wider_than_a_narrow_screen_and_every_input_has_a_name(open_p
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_without_scripts_a_page_shows_a_picture_and_a_table(open_page, name):
     page = open_page(name, java_script_enabled=False, viewport={"width": 360, "height": 740})
-    assert page.locator("noscript p", has_text="Scripts are off").first.is_visible()
+    assert page.locator("noscript p", has_text="needs scripts").first.is_visible()
     assert page.locator("noscript img").is_visible() and page.locator("noscript table").is_visible()
     assert page.locator(".explorer select").count() == 0

@@ -71,6 +71,7 @@ BROKEN = {
     "an unknown key": ("    full: It", "    fulll: It", "a question has no fulll; it may hold id, topic, level"),
     "a missing key": ("    full: It is not overfitting.\n", "", "a question lacks full", -5),
     "an empty text": ("full: It is not overfitting.", "full:", "full must be a text, got nothing"),
+    "a line that would be lost": ("full: It", "full: |-\n      % it", "a line of full begins with %, which makes it a"),
     "a list for a text": ("full: It is not overfitting.", "full: [It]", "full must be a text, got a list"),
     "a text for a list": ('given: ["50"]', "given: 50", "given must be a list of texts, got a text"),
     "an entry in a list of texts": ('given: ["50"]', "given: [{50: 50}]", "given must be a list of texts, and one"),

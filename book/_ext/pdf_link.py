@@ -21,7 +21,7 @@ class PdfLink(SphinxDirective):
         text = f"The whole book as a PDF ({path.stat().st_size / 1e6:.0f} MB)"
         target = f"/{PDF.as_posix()}"
         link = download_reference("", "", nodes.inline(text=text), reftarget=target, refdoc=self.env.docname)
-        return [nodes.paragraph("", "", link)]
+        return [nodes.paragraph("", "", link, classes=["pdf-link"])]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -49,7 +49,7 @@ class Explorer(SphinxDirective):
             raise self.error(f"there is no explorer {name!r}; there are {', '.join(EXPLORERS)}")
         explorer = EXPLORERS[name]
         image = nodes.image(uri=f"/{PICTURES}/explorer-{name}.svg", alt=explorer.PICTURE_TEXT, width="100%")
-        note = nodes.paragraph("", "Scripts are off, so this is a picture, and a table of the most important numbers.")
+        note = nodes.paragraph("", "The explorer needs scripts. Here are a picture and the most important numbers.")
         still = WithoutScripts("", note, image, as_table(explorer.table()))
         return [nodes.raw("", as_html(name, explorer.data()), format="html"), still]
 

@@ -132,6 +132,8 @@ def _has_shape(what: str, entry: object, problems: Problems, line: int = 1) -> b
             wrong.append((entry.lines[key], f"{what} has no {key}; it may hold {', '.join([*must, *may])}"))
         elif kind == TEXT and not (isinstance(value, str) and value):
             wrong.append((entry.lines[key], f"{key} must be {TEXT}, got {_kind(value)}"))
+        elif kind == TEXT and re.search(r"^\s*%", value, flags=re.MULTILINE):
+            wrong.append((entry.lines[key], f"a line of {key} begins with %, which makes it a comment"))
         elif kind in (TEXTS, ENTRIES) and not (isinstance(value, list) and value):
             wrong.append((entry.lines[key], f"{key} must be {kind}, got {_kind(value)}"))
         elif kind == TEXTS and not all(isinstance(item, str) and item for item in value):
