@@ -41,6 +41,7 @@ def print_page(page: Path, target: Path, browser: str) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         tab = chromium.new_page(java_script_enabled=False)  # on paper explorers are pictures, and nothing is hidden
         tab.goto(page.as_uri())
+        tab.evaluate("document.documentElement.dataset.theme = 'light'")
         tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
         tab.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager' })")
         tab.wait_for_function("[...document.images].every((picture) => picture.complete)")

@@ -49,10 +49,12 @@ def test_what_a_screen_folds_or_shows_without_scripts_alone_is_on_paper(tmp_path
     assert pages(print_chapters(tmp_path, hidden)) > 2
 
 
-def test_the_link_to_the_pdf_and_an_empty_list_of_chapters_are_not(tmp_path):
-    link, empty = '<p class="pdf-link" style="height: 30cm">The book</p>', f'<section id="chapters">{TALL}</section>'
-    assert pages(print_chapters(tmp_path, link + empty)) == 2
-    assert pages(print_chapters(tmp_path, empty.replace("More", "<li>One</li> More"))) > 2
+def test_the_link_to_the_pdf_and_the_heading_of_a_list_without_chapters_are_not(tmp_path):
+    link = '<p class="pdf-link" style="height: 30cm">The book</p>'
+    heading = '<section id="chapters"><h2 style="height: 30cm">Chapters</h2>{}</section>'
+    here = '<div><span id="document-here"></span></div>'
+    assert pages(print_chapters(tmp_path, link + heading.format(here))) == 2
+    assert pages(print_chapters(tmp_path, heading.format("<ul><li>A link</li></ul>"))) > 2
 
 
 def test_without_a_browser_one_sentence_says_what_is_missing(monkeypatch):

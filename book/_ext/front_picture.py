@@ -14,13 +14,14 @@ from resnet_lib.experiments import summarize
 from resnet_lib.records import Record, load_records
 
 INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
+SIZE = (5.0, 3.0)  # inches; small, so that its letters can be read on a telephone
 
 
 def title_of(records: list[Record]) -> str:
     """The finding, in the runs' own figures."""
     deepest = max(record.recipe.depth for record in records)
     error = {row.shortcut: row.train_error for row in summarize(records) if row.depth == deepest}
-    return f"At {deepest} layers: {error['none']:.0f} % training error plain, {error['A']:.1f} % residual"
+    return f"Training error at {deepest} layers:\n{error['none']:.0f} % plain, {error['A']:.1f} % residual"
 
 
 def draw_front_picture(app: Sphinx) -> None:
@@ -29,7 +30,7 @@ def draw_front_picture(app: Sphinx) -> None:
     generated = book / "_generated"
     generated.mkdir(exist_ok=True)
     for mode, ink in INK.items():
-        with plt.rc_context(figures.style(ink=ink, paper="none")):
+        with plt.rc_context({**figures.style(ink=ink, paper="none"), "figure.figsize": SIZE}):
             figure = figures.plot_error_against_depth(records, title_of(records))
             figure.savefig(generated / f"degradation-{mode}.svg", metadata={"Date": None})
             plt.close(figure)

@@ -80,7 +80,7 @@ def draw_pictures(app: Sphinx) -> None:
     generated = Path(app.srcdir) / PICTURES
     generated.mkdir(parents=True, exist_ok=True)
     for name, explorer in EXPLORERS.items():
-        with plt.rc_context(figures.style(paper="none")):
+        with plt.rc_context(figures.style()):
             figure = explorer.picture()
             figure.savefig(generated / f"explorer-{name}.svg", metadata={"Date": None})
             plt.close(figure)
