@@ -32,6 +32,14 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default is False
+        return action.help if silent else super()._get_help_string(action)
+
+
 def build_parser() -> Parser:
     parser = Parser(prog="python -m resnet_lib", description="Experiments on residual networks.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
@@ -89,7 +97,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str
         name,
         help=help_line,
         description=f"{help_line[0].upper()}{help_line[1:]}.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     return command

@@ -255,6 +255,7 @@ def draw_block(shortcut_label: str = "x, unchanged") -> Figure:
 
 def _label_line_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Write each (x, y, text, colour) beside its point, and move labels up where they would overlap."""
+    axes.spines["bottom"].set_bounds(axes.get_xlim()[0], max(x for x, *_ in ends))  # and not below the labels
     bottom, top = axes.get_ylim()
     lowest_free = bottom
     for x, y, text, colour in sorted(ends, key=lambda end: end[1]):

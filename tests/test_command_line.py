@@ -247,6 +247,7 @@ def test_help_names_every_option_with_its_default(command, capsys):
         assert option == "command" or f"--{option.replace('_', '-')}" in out
     for default in DEFAULTS[command]:
         assert f"(default: {default})" in re.sub(r"\s+", " ", out)
+    assert "(default: None)" not in out and "(default: False)" not in out
 
 
 def test_help_names_every_command(capsys):

@@ -14,6 +14,7 @@ from resnet_lib.experiments import summarize
 from resnet_lib.records import Record, load_records
 
 INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
+SHADE = {"light": -1, "dark": 0}  # letters need more contrast than lines
 SIZE = (5.0, 3.0)  # inches; small, so that its letters can be read on a telephone
 
 
@@ -32,6 +33,9 @@ def draw_front_picture(app: Sphinx) -> None:
     for mode, ink in INK.items():
         with plt.rc_context({**figures.style(ink=ink, paper="none"), "figure.figsize": SIZE}):
             figure = figures.plot_error_against_depth(records, title_of(records))
+            for label in figure.axes[0].texts:
+                kind = "plain" if label.get_color() == figures.PLAIN else "residual"
+                label.set_color(figures.SHADES[kind][SHADE[mode]])
             figure.savefig(generated / f"degradation-{mode}.svg", metadata={"Date": None})
             plt.close(figure)
 

@@ -33,11 +33,12 @@ def minutes_to_read(tree: nodes.document) -> int:
 
 def in_words(seconds: int) -> str:
     """
-    >>> in_words(24), in_words(60), in_words(105)
-    ('24 seconds', '1 minute', '2 minutes')
+    >>> in_words(24), in_words(77), in_words(125)
+    ('24 seconds', '80 seconds', '2 minutes')
     """
-    count, unit = (seconds, "second") if seconds < 55 else (round(seconds / 60), "minute")
-    return f"{count} {unit}{'' if count == 1 else 's'}"
+    if seconds < 30:
+        return f"{seconds} second{'' if seconds == 1 else 's'}"
+    return f"{round(seconds, -1)} seconds" if seconds < 115 else f"{round(seconds / 60)} minutes"
 
 
 def add_times(app: Sphinx, tree: nodes.document) -> None:
@@ -62,6 +63,11 @@ def table(head: list[str], rows: list[list[str]]) -> nodes.table:
     return nodes.table("", group)
 
 
+def whole(date: str) -> str:
+    """A date that no narrow column breaks."""
+    return date.replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
 class RunTimes(SphinxDirective):
     """Each notebook's running time, with the machine and the versions of that run."""
 
@@ -73,7 +79,7 @@ class RunTimes(SphinxDirective):
             where = run["environment"]
             machine = f"{where['device_name']}, {where['cores']} cores, {where['system']}"
             versions = f"Python {where['python']}, torch {where['torch']}"
-            rows.append([chapter, f"{run['seconds']} s", machine, versions, where["date"]])
+            rows.append([chapter, f"{run['seconds']}\N{NO-BREAK SPACE}s", machine, versions, whole(where["date"])])
         return [table(["notebook", "time", "machine", "versions", "date"], rows)]
 
 

@@ -129,12 +129,17 @@ explorers.run("degradation", (data, change) => {
       return last.reduce((sum, place) => sum + place, 0) / last.length;
     };
     const places = apart(shown.map(middle), 15, bottom);
+    const last = x(set.epochs);
+    const leaders = shown.map((network, i) => {
+      const points = `${last},${middle(network)} ${last + 4},${places[i]} ${last + 6},${places[i]}`;
+      return draw("polyline", { points, class: `leader ${network.kind}` });
+    });
     const labels = shown.map((network, i) =>
       text(width - right + 7, places[i] + 4, network.name, { class: `name ${network.kind}` }),
     );
     const spoken = `${errors[state.error]} in percent over the epochs, a curve for each run. The table has their ends.`;
     const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken };
-    return draw("svg", attributes, frame, ...lines, ...labels);
+    return draw("svg", attributes, frame, ...lines, ...leaders, ...labels);
   }
 
   /** The places, moved as little as it takes to stand so far apart, and none below the lowest that there is. */

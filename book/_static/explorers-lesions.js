@@ -119,7 +119,7 @@ explorers.run("lesions", (data, change) => {
     const { x, y, frame } = axes({ width, height, right: 0, top: 100, ticks, around: 0.5, ...names });
     const step = (x(1) - x(0)) * 0.22;
     // A dot keeps its place beside the others: the golden ratio spreads the masks evenly.
-    const spread = (mask) => ((mask * 0.618034) % 1) - 0.5;
+    const spread = (mask) => ((mask * 0.618034 + 0.5) % 1) - 0.5;
     const side = { plain: -step, residual: step };
     const content = [];
     const rings = [];

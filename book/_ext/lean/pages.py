@@ -33,6 +33,7 @@ SETTINGS = {
     "DOCUMENTATION_OPTIONS.search_as_you_type": "",
 }
 DESCRIPTION_LENGTH = 155
+VERBATIM = (nodes.literal, nodes.math, nodes.FixedTextElement)
 
 
 def file_of(asset: Any) -> str:
@@ -144,7 +145,24 @@ def drop_settings_of_thebe(app: Sphinx, tree: nodes.document, page_name: str) ->
             raw.parent.remove(raw)
 
 
+def keep_units(app: Sphinx, tree: nodes.document, page_name: str) -> None:
+    """No line ends between a number and its per cent sign, or beside a sign of plus and minus."""
+    for text in list(tree.findall(nodes.Text)):
+        whole = join_units(text)
+        if whole != text and not isinstance(text.parent, VERBATIM):
+            text.parent.replace(text, nodes.Text(whole))
+
+
+def join_units(text: str) -> str:
+    r"""
+    >>> join_units("60 % and 0.4 ± 0.1")
+    '60\xa0% and 0.4\xa0±\xa00.1'
+    """
+    return re.sub(r"(?<=\d) (?=%)| (?=±)|(?<=±) ", "\N{NO-BREAK SPACE}", text)
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-resolved", keep_units)
     app.connect("doctree-resolved", drop_settings_of_thebe, priority=900)
     for change in (describe, prepare_pictures, correct_roles, drop_unused):
         app.connect("html-page-context", change, priority=900)  # after all who add something
