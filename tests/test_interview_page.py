@@ -346,6 +346,17 @@ def test_nothing_is_wider_than_a_narrow_screen(open_page, real, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.parametrize("width", [360, 1000])
+def test_the_questions_do_not_jump_when_the_search_comes(open_page, real, width):
+    page = open_page("index.html", folder=real, viewport={"width": width, "height": 740})
+    shifts = """new Promise((done) => {
+      const sum = (list) => done(list.getEntries().reduce((sum, entry) => sum + entry.value, 0));
+      new PerformanceObserver(sum).observe({ type: "layout-shift", buffered: true });
+      setTimeout(() => done(0), 500);
+    })"""
+    assert page.evaluate(shifts) < 0.01
+
+
 def test_the_cheat_sheet_is_one_page_of_paper(open_page, real):
     pdf = open_page("cheat_sheet.html", folder=real).pdf(format="A4")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1

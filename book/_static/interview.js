@@ -102,7 +102,7 @@
     tools.addEventListener("input", changed);
     tools.addEventListener("submit", (event) => event.preventDefault());
     addEventListener("hashchange", openTarget);
-    sections[0].before(tools);
+    document.querySelector(".interview-place").append(tools);
     readAddress();
     openTarget();
   }

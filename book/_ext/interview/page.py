@@ -65,7 +65,8 @@ class InterviewQuestions(InterviewDirective):
 
     def run(self) -> list[nodes.Node]:
         interview = self.load()
-        return [
+        place = nodes.container(classes=["interview-place"])  # for the search, which a script adds
+        return [place] + [
             self._section(nodes.section(ids=[f"topic-{topic}"]), title, *map(self._question, interview.on(topic)))
             for topic, title in interview.topics.items()
             if interview.on(topic)
