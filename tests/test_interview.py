@@ -1,8 +1,6 @@
 """The interview's one source is valid and true, and the deck made of it updates cards instead of doubling them."""
 
 import dataclasses
-import doctest
-import importlib
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -12,8 +10,6 @@ from book_sample import ROOT, line_of, make_book
 from interview import checks, deck, numerals, questions
 from interview.questions import Check, Interview, QuestionsError
 from interview.sources import read_sources
-
-MODULES = sorted(path.stem for path in (ROOT / "book" / "_ext" / "interview").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -253,12 +249,3 @@ def test_a_changed_text_keeps_the_ids_and_is_newer(tmp_path):
 
 def test_the_ids_are_those_that_readers_have_imported(tmp_path):
     assert rows(write_sample_deck(tmp_path), IDS)[0] == ("PIkEsLgl39", 1_603_050_270, 1_512_033_850, 0)
-
-
-# --- The documentation
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_the_examples_in_the_documentation_run(module):
-    name = "interview" if module == "__init__" else f"interview.{module}"
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
