@@ -63,6 +63,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name(),
         "cores": os.cpu_count(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # figures from AVX2 are not those from AVX-512
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -121,6 +121,25 @@ def make_scheduler(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
+def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """The order of an image's values in memory that the model is trained in: channels last, which is faster, or not.
+
+    >>> choose_layout(cifar_resnet(8, "B", width=4), torch.device("cpu"))
+    torch.contiguous_format
+    """
+    # On CPUs without AVX-512 oneDNN's backward of such a convolution writes past its memory when the channels come
+    # last: wrong gradients, or a crash. https://github.com/oneapi-src/oneDNN/issues/6035. The network decides, not the
+    # processor, so that every machine computes in the same order.
+    strikes = any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels // layer.groups < 8
+        for layer in model.modules()
+    )
+    return torch.contiguous_format if strikes and device.type == "cpu" else torch.channels_last
+
+
 class Run:
     """A model in training: the data, the model, and all that changes from epoch to epoch.
 
@@ -139,6 +158,8 @@ class Run:
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device, model: nn.Module | None = None) -> None:
         self.recipe = recipe
         self.device = device
+        model = build_model(recipe, dataset) if model is None else model
+        self.layout = choose_layout(model, device)
         self.dataset, held_images, held_labels = dataset.part(recipe.images, recipe.held_out)
         self.labels = self.dataset.train_labels.to(device)
         self.images = (
@@ -147,8 +168,7 @@ class Run:
         self.test = self._normalised(self.dataset.test_images), self.dataset.test_labels.to(device)
         self.held_out = self._normalised(held_images), held_labels.to(device)
 
-        model = build_model(recipe, dataset) if model is None else model
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device, memory_format=self.layout)
         self.optimizer = make_optimizer(self.model, recipe, device)
         self.loop = FastLoop(self.model, self.optimizer, recipe.precision)
         self.generator = torch.Generator().manual_seed(recipe.seed)
@@ -163,7 +183,7 @@ class Run:
         self.evaluation_seconds = 0.0
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
-        return self.dataset.normalise(images).contiguous(memory_format=torch.channels_last).to(self.device)
+        return self.dataset.normalise(images).contiguous(memory_format=self.layout).to(self.device)
 
     @property
     def epochs_done(self) -> int:

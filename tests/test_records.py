@@ -413,5 +413,5 @@ def test_a_record_names_neither_host_nor_user_nor_path(tmp_path, monkeypatch):
 
 def test_the_environment_has_no_entry_that_nobody_has_looked_at():
     """A new entry may give the owner away: look, then add it here."""
-    known = {"device", "device_name", "cores", "system", "python", "torch", "resnet_lib", "commit", "date"}
+    known = {"device", "device_name", "cores", "instructions", "system", "python", "torch", "resnet_lib", "commit", "date"}
     assert describe_environment(CPU).keys() <= known
