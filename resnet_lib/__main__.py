@@ -12,16 +12,16 @@ from typing import NoReturn
 from resnet_lib import __version__
 from resnet_lib._arguments import SHORTCUTS, check_not_negative
 from resnet_lib._files import check_folder, make_folder
-from resnet_lib.class_report import make_class_report
 from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid
 from resnet_lib.fast import choose_precision
-from resnet_lib.probes import MEASUREMENTS, record_all
 from resnet_lib.recipes import PRECISIONS, Recipe, paper_grid
 from resnet_lib.records import Record
 from resnet_lib.report import make_report
 from resnet_lib.training import DEVICES, choose_device
+
+MOVED = ("probes", "class-report")  # to the command line of resnet_course
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,13 +45,13 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    degradation = _add_command(
+    degradation = add_command(
         commands,
         "degradation",
         "train plain and residual networks of several depths and compare their training errors",
     )
     add = degradation.add_argument
-    _add_dataset(degradation, "digits")
+    add_dataset(degradation, "digits")
     add("--depths", type=int, nargs="+", default=[8, 20, 56], metavar="N", help="weight layers, 6n+2")
     add("--shortcuts", nargs="+", choices=SHORTCUTS, default=["none", "A"], help="the paper's options; none is plain")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each network")
@@ -61,38 +61,24 @@ def build_parser() -> Parser:
     add("--batch-size", type=int, default=128, metavar="N", help="images in a step")
     add("--images", type=int, metavar="N", help="train on so many images instead of all")
     add("--augment", action="store_true", help="crop and mirror the training images at random")
-    _add_running(degradation, "float32")
+    add_running(degradation, "float32")
 
-    paper = _add_command(
+    paper = add_command(
         commands,
         "paper-cifar10",
         "run the paper's CIFAR-10 experiments by its own recipe: 64k iterations a network, for a GPU",
     )
-    _add_dataset(paper, "cifar10")
+    add_dataset(paper, "cifar10")
     paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
-    _add_running(paper, "auto")
+    add_running(paper, "auto")
 
-    probes = _add_command(
-        commands,
-        "probes",
-        "make the records of chapters 9 and 10, in about ten minutes on two cores",
-    )
-    add = probes.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
-    add("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="the measurements to make")
-
-    report = _add_command(commands, "report", "say what the records in a folder show: as text, a picture or a page")
+    report = add_command(commands, "report", "say what the records in a folder show: as text, a picture or a page")
     report.add_argument("folder", type=Path, metavar="DIR", help="folder of the records")
     report.add_argument("--out", type=Path, metavar="FILE", help="write .txt, .png or .html instead of printing")
-
-    class_report = _add_command(commands, "class-report", "gather the records of a class into one page")
-    add = class_report.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
-    add("--out", type=Path, default=Path("class-report.html"), metavar="FILE", help="the page (.html)")
     return parser
 
 
-def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str) -> Parser:
+def add_command(commands: argparse._SubParsersAction, name: str, help_line: str) -> Parser:
     command = commands.add_parser(
         name,
         help=help_line,
@@ -103,13 +89,13 @@ def _add_command(commands: argparse._SubParsersAction, name: str, help_line: str
     return command
 
 
-def _add_dataset(command: Parser, default: str) -> None:
+def add_dataset(command: Parser, default: str) -> None:
     names = "digits, cifar10, fashion_mnist, or folder:PATH for images in PATH/train/CLASS and PATH/test/CLASS"
     command.add_argument("--dataset", default=default, metavar="NAME", help=names)
     command.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of downloads")
 
 
-def _add_running(command: Parser, precision: str) -> None:
+def add_running(command: Parser, precision: str) -> None:
     add = command.add_argument
     add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
     add("--precision", choices=("auto", *PRECISIONS), default=precision, help="auto takes the device's fastest")
@@ -177,18 +163,15 @@ def describe(record: Record) -> dict:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
-    args = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in MOVED:
+        parser.error(f"{given[0]} is a command of the course now: say python -m resnet_course {given[0]}")
+    args = parser.parse_args(given)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a console may lack a letter of somebody's name
         sys.stdout.reconfigure(errors="replace")
     try:
         if args.command == "report":
             print(make_report(args.folder, args.out))
-            return
-        if args.command == "class-report":
-            print(make_class_report(args.folder, args.out))
-            return
-        if args.command == "probes":
-            print(*record_all(args.out, args.only), sep="\n")
             return
         recipes, dataset = plan(args)
     except KeyboardInterrupt:

@@ -48,6 +48,26 @@ def _cpu_has(test: str) -> bool:
     return bool(getattr(torch.cpu, test, lambda: False)())  # PyTorch has no public name for these
 
 
+def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """The order of an image's values in memory that the model is trained in: channels last, which is faster, or not.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> choose_layout(cifar_resnet(8, "B", width=4), torch.device("cpu"))
+    torch.contiguous_format
+    """
+    # On CPUs without AVX-512 oneDNN's backward of such a convolution writes past its memory when the channels come
+    # last: wrong gradients, or a crash. https://github.com/oneapi-src/oneDNN/issues/6035. The network decides, not the
+    # processor, so that every machine computes in the same order.
+    strikes = any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels // layer.groups < 8
+        for layer in model.modules()
+    )
+    return torch.contiguous_format if strikes and device.type == "cpu" else torch.channels_last
+
+
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
     """SGD with the recipe's settings; on a GPU it is fused, and its learning rate is a tensor that a graph can read."""
     on_gpu = device.type == "cuda"

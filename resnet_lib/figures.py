@@ -18,10 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from resnet_lib.experiments import Summary, group_runs, summarize
 from resnet_lib.records import Record
-from resnet_lib.volumes import RESIDUAL
-from resnet_lib.volumes import draw_network as draw_network  # here, too: all pictures under one name
 
-PLAIN = "#D55E00"
+PLAIN, RESIDUAL = "#D55E00", "#0072B2"
 # From the shallowest network to the deepest; the ends are as light and as dark as the two contrasts allow.
 SHADES = {"plain": ["#E8751A", PLAIN, "#A64700"], "residual": ["#4699D4", RESIDUAL, "#0067A1"]}
 

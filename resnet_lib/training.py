@@ -17,7 +17,7 @@ from resnet_lib._arguments import check_choice
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
-from resnet_lib.fast import FastLoop, make_optimizer
+from resnet_lib.fast import FastLoop, choose_layout, make_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
 from resnet_lib.parallel import seeded
 from resnet_lib.recipes import Recipe
@@ -119,25 +119,6 @@ def make_scheduler(
         return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format:
-    """The order of an image's values in memory that the model is trained in: channels last, which is faster, or not.
-
-    >>> choose_layout(cifar_resnet(8, "B", width=4), torch.device("cpu"))
-    torch.contiguous_format
-    """
-    # On CPUs without AVX-512 oneDNN's backward of such a convolution writes past its memory when the channels come
-    # last: wrong gradients, or a crash. https://github.com/oneapi-src/oneDNN/issues/6035. The network decides, not the
-    # processor, so that every machine computes in the same order.
-    strikes = any(
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and layer.stride != (1, 1)
-        and layer.in_channels // layer.groups < 8
-        for layer in model.modules()
-    )
-    return torch.contiguous_format if strikes and device.type == "cpu" else torch.channels_last
 
 
 class Run:

@@ -1,3 +1,3 @@
-"""The assignment is no chapter: tests/test_assignment.py looks after it."""
+"""The assignment is no chapter: tests/course/test_assignment.py looks after it."""
 
 collect_ignore_glob = ["*.ipynb", "*.py"]

@@ -9,7 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from resnet_lib import figures, resnet50
+from resnet_course.volumes import draw_network
+from resnet_lib import resnet50
 from resnet_lib.arithmetic import (
     Cost,
     basic_block_cost,
@@ -271,7 +272,7 @@ def _partner(network: Network) -> str | None:
 
 def picture() -> Figure:
     """The network that the page opens with."""
-    return figures.draw_network(resnet50(), (3, 224, 224))
+    return draw_network(resnet50(), (3, 224, 224))
 
 
 def table() -> list[list[str]]:

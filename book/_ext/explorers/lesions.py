@@ -6,9 +6,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from resnet_course.probes import blocks_of, load_record
 from resnet_lib import figures
 from resnet_lib.networks import cifar_resnet
-from resnet_lib.probes import blocks_of, load_record
 from resnet_lib.records import results_folder
 
 SHORTCUTS = {"plain": "none", "residual": "A"}

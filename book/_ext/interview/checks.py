@@ -13,7 +13,8 @@ from torch import nn
 import resnet_lib
 from interview.numerals import as_written_like
 from interview.questions import FILE, Check, Interview
-from resnet_lib import arithmetic, probes
+from resnet_course import probes
+from resnet_lib import arithmetic
 from resnet_lib.experiments import Summary, summarize
 from resnet_lib.records import load_records, results_folder
 

@@ -2,7 +2,7 @@
 
 The theme serves a library of icons and several scripts that no page uses. This extension takes them out of the pages,
 turns mathematics into MathML while the book is built, and gives pages and pictures what browsers and search engines
-want to know. It changes what the theme hands over, not the theme; `tests/test_site.py` tells when a release of the
+want to know. It changes what the theme hands over, not the theme; `tests/book/test_site.py` tells when a release of the
 theme no longer hands over what is expected here.
 """
 

@@ -1,0 +1,29 @@
+"""The classroom: the assignment, what students hand in, and the report on a class."""
+
+from resnet_course.classroom.assignment import (
+    Grading,
+    Variant,
+    describe_errors,
+    drawn_heights,
+    limit_cells,
+    pack_submission,
+    require,
+    require_measured,
+    restrict,
+    shows_spread,
+    variant,
+)
+
+__all__ = [
+    "Grading",
+    "Variant",
+    "describe_errors",
+    "drawn_heights",
+    "limit_cells",
+    "pack_submission",
+    "require",
+    "require_measured",
+    "restrict",
+    "shows_spread",
+    "variant",
+]

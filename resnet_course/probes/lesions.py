@@ -1,0 +1,153 @@
+"""Lesions: take blocks out of a trained network, or change their order, and see what is lost.
+
+Sources
+-------
+Veit, Wilber, Belongie 2016, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
+    https://arxiv.org/abs/1605.06431, section 4.
+"""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from resnet_course.probes.variants import Block, blocks_of
+from resnet_lib._arguments import check_choice, check_count
+from resnet_lib.datasets import Dataset
+from resnet_lib.training import evaluate
+
+
+def keeps_shape(block: Block) -> bool:
+    """Does the block hand on as many channels and pixels as it gets?
+
+    >>> from resnet_lib.blocks import BasicBlock
+    >>> keeps_shape(BasicBlock(4, 4)), keeps_shape(BasicBlock(4, 8, stride=2))
+    (True, False)
+    """
+    convolutions = [module for name, module in block.named_children() if name.startswith("conv")]
+    stride = max(conv.stride[0] for conv in convolutions)
+    return stride == 1 and convolutions[0].in_channels == convolutions[-1].out_channels
+
+
+def removable_blocks(model: nn.Module) -> list[str]:
+    """The names of the blocks that `lesion` can remove, from the first to the last.
+
+    Of a residual network these are all blocks, since a shortcut stays behind; of a plain network those that keep the
+    shape.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> removable_blocks(cifar_resnet(14, "none"))
+    ['layer1.0', 'layer1.1', 'layer2.1', 'layer3.1']
+    """
+    return [name for name, block in blocks_of(model).items() if block.downsample is not None or keeps_shape(block)]
+
+
+def lesion(model: nn.Module, removed: Iterable[str]) -> nn.Module:
+    """A copy without the blocks of these names: of a residual block the shortcut and the ReLU stay, of a plain none.
+
+    Raises:
+        ValueError: a name that is not among `removable_blocks`.
+
+    Source: Veit et al. 2016, section 4.1.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> lesion(cifar_resnet(8), ["layer1.0"]).layer1
+    Sequential(
+      (0): Sequential(
+        (0): Identity()
+        (1): ReLU()
+      )
+    )
+    """
+    removed = list(removed)
+    for name in removed:
+        check_choice("removed", name, removable_blocks(model))
+    model = copy.deepcopy(model)
+    for name in removed:
+        block = model.get_submodule(name)
+        rest = nn.Identity() if block.downsample is None else nn.Sequential(block.downsample, nn.ReLU())
+        _replace(model, name, rest.train(block.training))
+    return model
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+MOST_REMOVABLE = 12  # 4,096 subsets
+
+
+def lesion_table(model: nn.Module, data: Dataset) -> list[tuple[int, float]]:
+    """The test error in percent for every subset of removable blocks: (bitmask, error), from 0, the whole network, up.
+
+    Bit i of the mask is 1 where block i of `removable_blocks` is removed. The list is plain data: JSON can hold it.
+
+    Raises:
+        ValueError: more than 12 removable blocks, which have too many subsets.
+
+    Source: Veit et al. 2016, section 4, for one block and for random ones; a small network allows them all.
+
+    >>> from resnet_lib.datasets import load_dataset
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> table = lesion_table(cifar_resnet(8, width=4, in_channels=1), load_dataset("digits"))
+    >>> [mask for mask, error in table]
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    names = removable_blocks(model)
+    if len(names) > MOST_REMOVABLE:
+        raise ValueError(f"model must have at most {MOST_REMOVABLE} removable blocks, got {len(names)}")
+    images = data.normalise(data.test_images)
+    table = []
+    for mask in range(2 ** len(names)):
+        removed = [name for i, name in enumerate(names) if mask >> i & 1]
+        table.append((mask, evaluate(lesion(model, removed), images, data.test_labels)[1]))
+    return table
+
+
+def choose_blocks(model: nn.Module, count: int, generator: torch.Generator) -> list[str]:
+    """So many of the removable blocks, drawn at random.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> len(choose_blocks(cifar_resnet(20), 3, torch.Generator().manual_seed(0)))
+    3
+    """
+    names = removable_blocks(model)
+    check_count("count", count, at_least=0)
+    if count > len(names):
+        raise ValueError(f"count must be at most {len(names)}, the number of removable blocks, got {count}")
+    return [names[i] for i in torch.randperm(len(names), generator=generator)[:count].tolist()]
+
+
+def swap_blocks(model: nn.Module, swaps: int, generator: torch.Generator) -> nn.Module:
+    """A copy in which random pairs of blocks have changed places, ``swaps`` times; both of a pair are in one stage.
+
+    Only blocks that keep their shape take part, so that each fits where it comes to stand.
+
+    Raises:
+        ValueError: no stage has two such blocks.
+
+    Source: Veit et al. 2016, section 4.3.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> model = cifar_resnet(14)
+    >>> swapped = swap_blocks(model, 1, torch.Generator().manual_seed(0))
+    >>> torch.equal(swapped.layer1[0].conv1.weight, model.layer1[1].conv1.weight)
+    True
+    """
+    check_count("swaps", swaps, at_least=0)
+    model = copy.deepcopy(model)
+    by_stage: dict[str, list[str]] = {}
+    for name, block in blocks_of(model).items():
+        if keeps_shape(block):
+            by_stage.setdefault(name.rpartition(".")[0], []).append(name)
+    pairs = [(a, b) for names in by_stage.values() for i, a in enumerate(names) for b in names[i + 1 :]]
+    if not pairs:
+        raise ValueError("model must have two blocks of the same shape in a stage, but no stage has")
+    for choice in torch.randint(len(pairs), (swaps,), generator=generator).tolist():
+        first, second = pairs[choice]
+        one, other = model.get_submodule(first), model.get_submodule(second)
+        _replace(model, first, other)
+        _replace(model, second, one)
+    return model

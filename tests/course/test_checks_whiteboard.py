@@ -1,0 +1,377 @@
+"""The checks of the whiteboard tasks: folding, the form for small images, and what is counted by hand."""
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from resnet_course.checks import (
+    check_cifar_form,
+    check_fold_batchnorm,
+    check_output_sizes,
+    check_parameter_count,
+)
+from resnet_lib import networks
+from resnet_lib.arithmetic import layer_table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def texts(report, verdict):
+    return {line.name: line.text for line in report.lines if line.verdict == verdict}
+
+
+def assert_told(report, expected):
+    """Just these lines are wrong, and each says what it should."""
+    wrong = texts(report, "wrong")
+    assert wrong.keys() == expected.keys(), report
+    for name, phrase in expected.items():
+        assert phrase in wrong[name], wrong[name]
+    assert not report.ok
+
+
+# Folding. A planted mistake is an edit of this solution.
+
+FOLD = """
+def fold(conv, bn):
+    scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+    bias = 0 if conv.bias is None else conv.bias
+    folded = nn.Conv2d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, stride=conv.stride, padding=conv.padding,
+        dilation=conv.dilation, groups=conv.groups,
+    )
+    folded.weight.data = conv.weight * scale[:, None, None, None]
+    folded.bias.data = (bias - bn.running_mean) * scale + bn.bias
+    return folded
+"""
+
+
+def make_fold(*edits):
+    source = FOLD
+    for old, new in edits:
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    names = {"nn": nn, "torch": torch, "copy": copy}
+    exec(source, names)
+    return names["fold"]
+
+
+def fold_in_place(conv, bn):
+    folded = make_fold()(conv, bn)
+    conv.weight.data, conv.bias = folded.weight.data, folded.bias
+
+
+def fold_to_a_module_of_ones_own(conv, bn):
+    class Folded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = make_fold()(conv, bn)
+
+        def forward(self, x):
+            return self.inner(x)
+
+    return Folded()
+
+
+RIGHT_FOLDS = {
+    "a new convolution": make_fold(),
+    "weight and bias": make_fold(("return folded", "return folded.weight, folded.bias")),
+    "a list of both": make_fold(("return folded", "return [folded.weight.data, folded.bias.data]")),
+    "in a Sequential": make_fold(("return folded", "return nn.Sequential(folded)")),
+    "PyTorch's own": torch.nn.utils.fusion.fuse_conv_bn_eval,
+    "a module of one's own": fold_to_a_module_of_ones_own,
+    "in place": fold_in_place,
+    "in place, and returned": lambda conv, bn: fold_in_place(conv, bn) or conv,
+}
+
+
+@pytest.mark.parametrize("style", RIGHT_FOLDS)
+def test_a_right_fold_of_any_style_is_right(style):
+    report = check_fold_batchnorm(RIGHT_FOLDS[style])
+    assert report.ok, report
+    assert ("convolution" in texts(report, "note")) == ("in place" in style)
+
+
+WEIGHT, OUTPUT = "conv.weight * scale[:, None, None, None]", "it differs from that of both layers"
+FOLD_MISTAKES = {
+    "eps forgotten": (
+        [("(bn.running_var + bn.eps)", "bn.running_var")],
+        {"weight": "bn.eps is missing", "output": OUTPUT},
+    ),
+    "eps written down": ([("bn.eps", "1e-5")], {"weight": "bn.eps is missing", "output": OUTPUT}),
+    "eps outside the root": (
+        [("(bn.running_var + bn.eps).sqrt()", "(bn.running_var.sqrt() + bn.eps)")],
+        {"weight": "eps stands under the root", "output": OUTPUT},
+    ),
+    "no root": ([(".sqrt()", "")], {"weight": "the root is missing", "output": OUTPUT}),
+    "no gamma": ([("bn.weight /", "1 /")], {"weight": "γ, is missing", "output": OUTPUT}),
+    "no variance": ([(" / (bn.running_var + bn.eps).sqrt()", "")], {"weight": "variance", "output": OUTPUT}),
+    "weight left": ([(WEIGHT, "conv.weight")], {"weight": "still the convolution's", "output": OUTPUT}),
+    "weight doubled": ([(WEIGHT, f"2 * {WEIGHT}")], {"weight": "it is not the convolution's times", "output": OUTPUT}),
+    "channels in scaled": (
+        [(WEIGHT, "conv.weight * scale[: conv.weight.shape[1]][None, :, None, None]")],
+        {"weight": "scaled along the channels in", "output": OUTPUT},
+    ),
+    "bias of the convolution lost": ([("(bias - bn", "(0 - bn")], {"bias": "own bias is missing", "output": OUTPUT}),
+    "bias of the convolution unscaled": (
+        [("(bias - bn.running_mean) * scale", "bias - bn.running_mean * scale")],
+        {"bias": "goes through BatchNorm as well", "output": OUTPUT},
+    ),
+    "no mean": ([("(bias - bn.running_mean)", "bias")], {"bias": "the running mean is missing", "output": OUTPUT}),
+    "mean unscaled": (
+        [("(bias - bn.running_mean) * scale", "bias * scale - bn.running_mean")],
+        {"bias": "must be scaled", "output": OUTPUT},
+    ),
+    "mean added": ([("bias - bn", "bias + bn")], {"bias": "subtracted, not added", "output": OUTPUT}),
+    "no beta": ([(" + bn.bias", "")], {"bias": "β, is missing", "output": OUTPUT}),
+    "another bias": ([("+ bn.bias", "+ 2 * bn.bias")], {"bias": "it is not (b − mean)", "output": OUTPUT}),
+    "no bias": ([("return folded", "return folded.weight, None")], {"shapes": "there is no bias"}),
+    "a scalar bias": ([("return folded", "return folded.weight, folded.bias[0]")], {"shapes": "the bias has shape ()"}),
+    "weight turned": (
+        [("return folded", "return folded.weight.flatten(1), folded.bias")],
+        {"shapes": "the weight has shape (6, 54) instead of (6, 6, 3, 3)"},
+    ),
+    "stride lost": ([("stride=conv.stride, ", "")], {"output": "take stride, padding and groups over"}),
+    "padding lost": ([("padding=conv.padding,", "")], {"output": "take stride, padding and groups over"}),
+    "groups lost": ([("groups=conv.groups,", "")], {"output": "what it returns fails on 6 channels: RuntimeError"}),
+    "nothing returned": ([("return folded", "pass")], {"returns a convolution": "it returns nothing"}),
+    "BatchNorm kept": (
+        [("return folded", "return nn.Sequential(folded, bn)")],
+        {"returns a convolution": "still holds a BatchNorm"},
+    ),
+    "a number returned": ([("return folded", "return 3")], {"returns a convolution": "an object of type int"}),
+    "no tensors": ([("return folded", "return 3, 4")], {"returns a convolution": "must both be tensors"}),
+    "an error": ([("return folded", "return folded.wieght")], {"runs": "it fails: AttributeError"}),
+    "BatchNorm changed": (
+        [("return folded", "bn.running_mean.zero_(); return folded")],
+        {"BatchNorm left as it was": "have changed"},
+    ),
+    "BatchNorm trained": (
+        [("return folded", "bn.train(); return folded")],
+        {"BatchNorm left as it was": "training mode"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", FOLD_MISTAKES)
+def test_a_mistake_in_folding_is_told(mistake):
+    edits, expected = FOLD_MISTAKES[mistake]
+    assert_told(check_fold_batchnorm(make_fold(*edits)), expected)
+
+
+# The form for small images.
+
+
+def cifar_form(network=None, **changes):
+    """ResNet in its form for small images; ``changes`` replace further modules."""
+    network = networks.resnet18(10) if network is None else network
+    network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    for name, module in changes.items():
+        setattr(network, name, module)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "depth"),
+    [
+        (lambda: networks.resnet18(10), 18),
+        (lambda: networks.resnet50(10), 50),
+        (lambda: torchvision.models.resnet18(num_classes=10), 18),
+    ],
+)
+def test_the_form_for_small_images_is_right(network, depth):
+    report = check_cifar_form(cifar_form(network()), depth)
+    assert report.ok, report
+
+
+CIFAR_MISTAKES = {
+    "unchanged": (
+        lambda: networks.resnet18(10),
+        {
+            "stem": "7×7, to 64 channels, with stride 2; for images of 32×32",
+            "no max pooling": "put nn.Identity() in its place",
+            "pixels": "[8, 4, 2, 1] pixels a side instead of [32, 16, 8, 4]",
+            "parameters": "(+7,680)",
+        },
+    ),
+    "max pooling left": (
+        lambda: cifar_form(maxpool=nn.MaxPool2d(3, 2, 1)),
+        {
+            "stem": "the first block gets 64 channels of 16×16",
+            "no max pooling": "a pooling",
+            "pixels": "[16, 8, 4, 2]",
+        },
+    ),
+    "stride left": (
+        lambda: cifar_form(conv1=nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)),
+        {"stem": "3×3, to 64 channels, with stride 2", "pixels": "[16, 8, 4, 2]"},
+    ),
+    "no padding": (
+        lambda: cifar_form(conv1=nn.Conv2d(3, 64, 3, bias=False)),
+        {"stem": "makes 30 of 32 pixels", "pixels": "[30, 15, 8, 4]"},
+    ),
+    "no BatchNorm in the stem": (
+        lambda: cifar_form(bn1=nn.Identity()),
+        {"stem": "no BatchNorm", "parameters": "(-128)"},
+    ),
+    "a thousand classes": (
+        lambda: cifar_form(networks.resnet18()),
+        {"shapes": "(2, 1000)", "head": "1000 classes instead of 10", "parameters": "(+507,870)"},
+    ),
+    "another depth": (
+        lambda: cifar_form(networks.resnet34(10)),
+        {"blocks in each stage": "[3, 4, 6, 3] blocks; ResNet-18 has [2, 2, 2, 2]", "parameters": ""},
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", CIFAR_MISTAKES)
+def test_a_mistake_in_the_form_for_small_images_is_told(mistake):
+    build, expected = CIFAR_MISTAKES[mistake]
+    assert_told(check_cifar_form(build(), 18), expected)
+
+
+def test_the_model_and_the_random_state_stay():
+    model = cifar_form().eval()
+    state, random_state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    check_cifar_form(model, 18)
+    check_fold_batchnorm(make_fold())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert not model.training
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+# Counted by hand. What is right is counted on the network itself.
+
+
+def parts_of(depth):
+    with torch.device("meta"):
+        network = getattr(networks, f"resnet{depth}")()
+    parts = {"stem": [network.conv1, network.bn1], "head": [network.fc]}
+    parts |= {f"stage {i}": [getattr(network, f"layer{i}")] for i in range(1, 5)}
+    return {name: sum(p.numel() for m in modules for p in m.parameters()) for name, modules in parts.items()}
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_the_network_s_own_counts_are_right(depth):
+    parts = parts_of(depth)
+    assert check_parameter_count(parts, depth).ok
+    assert check_parameter_count({**parts, "total": sum(parts.values())}, depth).ok
+    assert check_parameter_count(sum(parts.values()), depth).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "phrase"),
+    [
+        ("stem", -128, "128 too few: the BatchNorms are missing"),
+        ("stem", 64, "64 too many: the convolutions have no biases"),
+        ("stem", 128, "running mean and variance are no parameters"),
+        ("stage 1", -64 * 256 - 512, "the projection of the first block is missing"),
+        ("stage 2", -1024, "the BatchNorm of the projection is missing"),
+        ("stage 3", -(2 * 1024 * 256 + 9 * 256**2 + 2 * 1536), "one block is missing"),
+        ("stage 4", 1, "1 too many"),
+        ("head", -1000, "the biases are missing"),
+        ("head", -1536 * 1000, "512 times expansion"),
+        ("total", 26_560, "the convolutions have no biases"),
+        ("total", -53_120, "the BatchNorms are missing"),
+    ],
+)
+def test_a_miscount_is_told_with_the_likely_mistake(name, change, phrase):
+    parts = parts_of(50)
+    parts["total"] = sum(parts.values())
+    parts[name] += change
+    assert_told(check_parameter_count(parts, 50), {name: phrase})
+
+
+def test_the_slips_of_a_total_are_those_of_the_network_itself():
+    with torch.device("meta"):
+        network, biased = networks.resnet50(), networks.resnet50(bias=True)
+    norms = sum(p.numel() for m in network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
+    total = sum(parts_of(50).values())
+    assert norms == 53_120
+    assert sum(p.numel() for p in biased.parameters()) - total == 26_560
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("size", [64, 200])
+def test_the_sizes_that_the_network_has_are_right(depth, size):
+    with torch.device("meta"):
+        table = layer_table(getattr(networks, f"resnet{depth}")(), (3, size, size))
+    shapes = {layer.name: layer.output_shape for layer in table.layers}
+    ends = {f"stage {i}": [s for name, s in shapes.items() if name.startswith(f"layer{i}")][-1] for i in range(1, 5)}
+    sizes = {"first convolution": shapes["conv1"], "max pooling": shapes["maxpool"], **ends}
+    assert check_output_sizes({name: shape[:2] for name, shape in sizes.items()}, depth, size).ok
+
+
+SIZES = {
+    "first convolution": (64, 100), "max pooling": (64, 50), "stage 1": (256, 50),
+    "stage 2": (512, 25), "stage 3": (1024, 13), "stage 4": (2048, 7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "phrase"),
+    [
+        ("stage 1", (64, 50), "four times its channels"),
+        ("stage 1", (128, 50), "128 channels, not right"),
+        ("stage 1", (256, 25), "the first stage keeps the size"),
+        ("max pooling", (64, 100), "each pooling and each stride of 2 halves"),
+        ("stage 3", (1024, 12), "rounded up"),
+        ("stage 3", (1024, 3), "3 pixels a side, not right"),
+        ("stage 3", (1024, 13.0), "it takes (channels, pixels a side), got (1024, 13.0)"),
+        ("stage 3", "1024", "got '1024'"),
+    ],
+)
+def test_a_wrong_size_is_told_with_the_likely_mistake(name, answer, phrase):
+    assert check_output_sizes(SIZES, 50, 200).ok
+    assert_told(check_output_sizes({**SIZES, name: answer}, 50, 200), {name: phrase})
+
+
+@pytest.mark.parametrize("unfinished", [{}, {"stage 1": None}, {"stage 1": ...}])
+@pytest.mark.parametrize("check", [check_parameter_count, check_output_sizes])
+def test_what_is_not_yet_filled_in_stays_open(check, unfinished):
+    report = check(unfinished)
+    assert not report.ok
+    assert [line.verdict for line in report.lines] == ["open"] * 6
+
+
+@pytest.mark.parametrize(
+    ("report", "phrase"),
+    [
+        (lambda: check_fold_batchnorm(nn.ReLU()), "it takes a function, got an object of type ReLU"),
+        (lambda: check_fold_batchnorm(3), "it takes a function, got an object of type int"),
+        (lambda: check_cifar_form(networks.resnet18), "got an object of type function"),
+        (lambda: check_cifar_form(nn.ReLU(), 20), "depth must be one of 18, 34, 50, 101, 152, got 20"),
+        (lambda: check_cifar_form(nn.ReLU(), 18, 0), "num_classes must be a whole number from 1 up, got 0"),
+        (
+            lambda: check_parameter_count([1]),
+            "it takes a dict such as {'stem': …, 'stage 1': …}, got an object of type list",
+        ),
+        (lambda: check_parameter_count({"stage 5": 3}), "there is no 'stage 5'"),
+        (lambda: check_parameter_count(3, 20), "depth must be one of"),
+        (lambda: check_parameter_count({}, [50]), "got [50]"),
+        (lambda: check_output_sizes(3), "it takes a dict such as {'first convolution': …, 'max pooling': …}"),
+        (lambda: check_output_sizes({}, 50, "big"), "size must be a whole number from 1 up, got 'big'"),
+        (lambda: check_output_sizes({}, 50, 0), "size must be a whole number from 1 up, got 0"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_a_sentence(report, phrase):
+    assert_told(report(), {"argument": phrase})
+
+
+@pytest.mark.parametrize("value", ["9,536", 2.5, True, [1]])
+def test_a_count_that_is_no_whole_number_is_told(value):
+    assert texts(check_parameter_count({"stem": value}), "wrong")["stem"].startswith("it takes a whole number, got")
+
+
+@pytest.mark.parametrize("check", [check_fold_batchnorm, check_cifar_form, check_parameter_count, check_output_sizes])
+@pytest.mark.parametrize(
+    "thing", [int, print, lambda *args: None, nn.ReLU(), nn.Module, nn.Linear(2, 2), 3, [nn.ReLU()], None, {1: 2}]
+)
+def test_nothing_that_is_handed_in_makes_a_check_raise(check, thing):
+    report = check(thing)
+    assert not report.ok
+    assert str(report).startswith("check_")
