@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from resnet_lib._files import write_whole
+from resnet_lib.files import write_whole
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")

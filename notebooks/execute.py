@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-from resnet_lib._files import write_whole
+from resnet_lib.files import write_whole
 from resnet_lib.records import describe_environment
 
 FOLDER = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from resnet_lib import __version__
 from resnet_lib._arguments import SHORTCUTS, check_not_negative
-from resnet_lib._files import check_folder, make_folder
+from resnet_lib.files import check_folder, make_folder
 from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, format_table, run_grid

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from resnet_lib._files import set_aside
+from resnet_lib.files import set_aside
 
 SILENCE = 30.0  # seconds without a byte after which a mirror counts as dead
 ATTEMPTS = 5  # how often one mirror is asked to go on, as long as each attempt brings something

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from resnet_lib._files import set_aside
+from resnet_lib.files import set_aside
 from resnet_lib.archives import Images
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

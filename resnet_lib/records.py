@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from resnet_lib._files import set_aside, write_whole
+from resnet_lib.files import set_aside, write_whole
 from resnet_lib.recipes import Recipe
 
 FORMAT = "resnet_lib record 2"

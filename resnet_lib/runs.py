@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from resnet_lib._files import remove_unfinished
+from resnet_lib.files import remove_unfinished
 from resnet_lib.checkpoints import checkpoint_path
 from resnet_lib.datasets import Dataset
 from resnet_lib.recipes import Recipe

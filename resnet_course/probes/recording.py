@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from resnet_course.probes.measurements import MEASUREMENTS, Unit
 from resnet_lib._arguments import check_choice
-from resnet_lib._files import make_folder, set_aside, write_whole
+from resnet_lib.files import make_folder, set_aside, write_whole
 from resnet_lib.parallel import one_per_core
 from resnet_lib.records import describe_environment
 

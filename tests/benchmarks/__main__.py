@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from resnet_lib._files import write_whole
+from resnet_lib.files import write_whole
 from resnet_lib.fast import choose_precision
 from resnet_lib.records import describe_environment
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lib._files import make_folder, remove_unfinished, set_aside, write_whole
+from resnet_lib.files import make_folder, remove_unfinished, set_aside, write_whole
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -42,7 +42,7 @@ FLOORS = {
     "recipes": 1,
     "parallel": 0,
     "_arguments": 0,
-    "_files": 0,
+    "files": 0,
 }
 ROOMS = {f"{package}.": package for package in PACKAGES}
 NEED_TORCH_ALONE = ["_arguments", "blocks", "networks", "arithmetic"]
