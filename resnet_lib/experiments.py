@@ -11,9 +11,9 @@ from typing import Any, Self
 from tqdm.auto import tqdm
 
 from resnet_lib._arguments import check_choice, check_count
-from resnet_lib.files import make_folder
 from resnet_lib.cluster import require_ray, run_on_cluster
 from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.files import make_folder
 from resnet_lib.parallel import one_per_core
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, find_record

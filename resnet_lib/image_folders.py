@@ -18,8 +18,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from resnet_lib.files import set_aside
 from resnet_lib.archives import Images
+from resnet_lib.files import set_aside
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 GREY = ("1", "L", "LA")  # PIL's modes of images without colour

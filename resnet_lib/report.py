@@ -15,10 +15,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from resnet_lib.files import write_whole
 from resnet_lib.comparisons import Comparison, compare, departures, describe_recipe, finding, gather_records, origin
 from resnet_lib.experiments import summarize
 from resnet_lib.figures import add_title, draw_training, style
+from resnet_lib.files import write_whole
 from resnet_lib.pages import (
     align,
     draw_svg,

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from resnet_lib.files import remove_unfinished
 from resnet_lib.checkpoints import checkpoint_path
 from resnet_lib.datasets import Dataset
+from resnet_lib.files import remove_unfinished
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, find_record, save_record
 from resnet_lib.training import train

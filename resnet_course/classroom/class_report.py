@@ -21,10 +21,10 @@ from resnet_course.classroom.anomalies import (
     shorten,
 )
 from resnet_course.classroom.submissions import Run, group_by, group_by_network, read_class
-from resnet_lib.files import write_whole
 from resnet_lib.comparisons import finding, plain_text
 from resnet_lib.experiments import summarize
 from resnet_lib.figures import colour_of, label_of
+from resnet_lib.files import write_whole
 from resnet_lib.pages import (
     align,
     draw_svg,

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from resnet_lib.files import write_whole
 from resnet_lib.fast import choose_precision
+from resnet_lib.files import write_whole
 from resnet_lib.records import describe_environment
 
 from .measure import Result, Row, as_json, format_table, interleave
