@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
+from resnet_lib.environment import describe_environment
 from resnet_lib.files import write_whole
-from resnet_lib.records import describe_environment
 
 FOLDER = Path(__file__).parent
 RUN_TIMES = FOLDER.parent / "book" / "results" / "run_times.json"

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resnet_lib.experiments import group_runs
 from resnet_lib.recipes import PAPER_CIFAR10, Recipe
-from resnet_lib.records import Record, load_record
+from resnet_lib.records import Record, group_runs, load_record
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """Grids of runs: depth × shortcut × seed, and what they add up to."""
 
-import statistics
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -148,56 +146,3 @@ class GridProgress:
         """A second in which another process may finish its runs."""
         self.bar.set_postfix_str(f"waiting for another process, which works on {len(recipes)} of the runs")
         time.sleep(1)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The runs of one network, over its seeds: mean and standard deviation of the errors, in percent.
-
-    The standard deviation is the sample's, with n-1 in the denominator; of one run it is None.
-    """
-
-    depth: int
-    shortcut: str
-    n: int
-    train_error: float
-    train_std: float | None
-    test_error: float
-    test_std: float | None
-
-
-def group_runs(records: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
-    """The runs of each network, {(shortcut, depth): runs}: plain networks first, then by shortcut and depth."""
-    groups: dict[tuple[str, int], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.recipe.shortcut, record.recipe.depth), []).append(record)
-    return dict(sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])))
-
-
-def summarize(records: Iterable[Record]) -> list[Summary]:
-    """One `Summary` a network, in the order of `group_runs`."""
-    rows = []
-    for (shortcut, depth), runs in group_runs(records).items():
-        train_error, train_std = _mean_and_std([run.train_error for run in runs])
-        test_error, test_std = _mean_and_std([run.test_error for run in runs])
-        rows.append(Summary(depth, shortcut, len(runs), train_error, train_std, test_error, test_std))
-    return rows
-
-
-def _mean_and_std(values: list[float]) -> tuple[float, float | None]:
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def format_table(records: Iterable[Record]) -> str:
-    """The summaries as a table for a terminal or a notebook, errors in percent."""
-    lines = ["network       depth   n   training error %     test error %"]
-    for row in summarize(records):
-        network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
-        train_cell = _format_error(row.train_error, row.train_std)
-        test_cell = _format_error(row.test_error, row.test_std)
-        lines.append(f"{network:<12}  {row.depth:>5} {row.n:>3}   {train_cell:>16} {test_cell:>16}")
-    return "\n".join(lines)
-
-
-def _format_error(mean: float, std: float | None) -> str:
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:5.2f}"

@@ -16,8 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from resnet_lib.experiments import Summary, group_runs, summarize
-from resnet_lib.records import Record
+from resnet_lib.records import Record, Summary, group_runs, summarize
 
 PLAIN, RESIDUAL = "#D55E00", "#0072B2"
 # From the shallowest network to the deepest; the ends are as light and as dark as the two contrasts allow.

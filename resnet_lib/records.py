@@ -5,18 +5,13 @@ A file that can't be used is named and set aside; nothing is deleted.
 
 import json
 import math
-import os
-import platform
-import subprocess
+import statistics
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from resnet_lib.files import set_aside, write_whole
 from resnet_lib.recipes import Recipe
@@ -53,53 +48,6 @@ def finite_or_none(value: float) -> float | None:
     (None, 0.5)
     """
     return value if math.isfinite(value) else None
-
-
-def describe_environment(device: torch.device) -> dict[str, Any]:
-    """What one must know to judge a figure: hardware, versions and date, and nothing that names the machine's owner."""
-    from resnet_lib import __version__
-
-    return {
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name(),
-        "cores": os.cpu_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),  # figures from AVX2 are not those from AVX-512
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "resnet_lib": __version__,
-        "commit": _commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
-def _processor_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():  # Linux, where platform.processor() is empty or just "x86_64"
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The commit of this library: of the checkout that it runs from, or of the one that pip installed it from.
-
-    A checkout whose files were changed since says so. None where neither is known.
-    """
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        # Only if this very file is under version control: an installed package may lie within another checkout.
-        subprocess.run([*git[:3], "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
-        return subprocess.run(git, capture_output=True, check=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        pass
-    try:
-        installed_from = metadata.distribution("resnet-lib").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        return None
-    return json.loads(installed_from or "{}").get("vcs_info", {}).get("commit_id")
 
 
 def save_record(record: Record, folder: Path) -> Path:
@@ -222,3 +170,56 @@ def results_folder(name: str) -> Path:
         there = ", ".join(sorted(repr(other.name) for other in folder.parent.glob("*/")))
         raise ValueError(f"the book holds no results called {name!r}; it holds {there or 'none'}")
     return folder
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The runs of one network, over its seeds: mean and standard deviation of the errors, in percent.
+
+    The standard deviation is the sample's, with n-1 in the denominator; of one run it is None.
+    """
+
+    depth: int
+    shortcut: str
+    n: int
+    train_error: float
+    train_std: float | None
+    test_error: float
+    test_std: float | None
+
+
+def group_runs(records: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
+    """The runs of each network, {(shortcut, depth): runs}: plain networks first, then by shortcut and depth."""
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.recipe.shortcut, record.recipe.depth), []).append(record)
+    return dict(sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])))
+
+
+def summarize(records: Iterable[Record]) -> list[Summary]:
+    """One `Summary` a network, in the order of `group_runs`."""
+    rows = []
+    for (shortcut, depth), runs in group_runs(records).items():
+        train_error, train_std = _mean_and_std([run.train_error for run in runs])
+        test_error, test_std = _mean_and_std([run.test_error for run in runs])
+        rows.append(Summary(depth, shortcut, len(runs), train_error, train_std, test_error, test_std))
+    return rows
+
+
+def _mean_and_std(values: list[float]) -> tuple[float, float | None]:
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def format_table(records: Iterable[Record]) -> str:
+    """The summaries as a table for a terminal or a notebook, errors in percent."""
+    lines = ["network       depth   n   training error %     test error %"]
+    for row in summarize(records):
+        network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
+        train_cell = _format_error(row.train_error, row.train_std)
+        test_cell = _format_error(row.test_error, row.test_std)
+        lines.append(f"{network:<12}  {row.depth:>5} {row.n:>3}   {train_cell:>16} {test_cell:>16}")
+    return "\n".join(lines)
+
+
+def _format_error(mean: float, std: float | None) -> str:
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:5.2f}"

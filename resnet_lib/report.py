@@ -16,7 +16,6 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from resnet_lib.comparisons import Comparison, compare, departures, describe_recipe, finding, gather_records, origin
-from resnet_lib.experiments import summarize
 from resnet_lib.figures import add_title, draw_training, style
 from resnet_lib.files import write_whole
 from resnet_lib.pages import (
@@ -32,7 +31,7 @@ from resnet_lib.pages import (
     format_section,
     save_figure,
 )
-from resnet_lib.records import Record
+from resnet_lib.records import Record, summarize
 
 # He et al. 2016, table 6: test error in percent, with option A. Of five runs of ResNet-110 the paper gives the best,
 # and their mean and standard deviation.

@@ -17,11 +17,12 @@ from resnet_lib._arguments import check_choice
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
+from resnet_lib.environment import describe_environment
 from resnet_lib.fast import FastLoop, choose_layout, make_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
 from resnet_lib.parallel import seeded
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import Record, describe_environment, finite_or_none
+from resnet_lib.records import Record, finite_or_none
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -10,8 +10,7 @@ import matplotlib.pyplot as plt
 from sphinx.application import Sphinx
 
 from resnet_lib import figures
-from resnet_lib.experiments import summarize
-from resnet_lib.records import Record, load_records
+from resnet_lib.records import Record, load_records, summarize
 
 INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
 SHADE = {"light": -1, "dark": 0}  # letters need more contrast than lines

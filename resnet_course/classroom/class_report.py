@@ -22,7 +22,6 @@ from resnet_course.classroom.anomalies import (
 )
 from resnet_course.classroom.submissions import Run, group_by, group_by_network, read_class
 from resnet_lib.comparisons import finding, plain_text
-from resnet_lib.experiments import summarize
 from resnet_lib.figures import colour_of, label_of
 from resnet_lib.files import write_whole
 from resnet_lib.pages import (
@@ -38,7 +37,7 @@ from resnet_lib.pages import (
     format_section,
 )
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import load_records, results_folder
+from resnet_lib.records import load_records, results_folder, summarize
 
 BOOK = ("digits", "digits-long", "cifar10-jpg")  # the runs that come with the book
 BOOK_RULE = (

@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 
 from resnet_course.probes.measurements import MEASUREMENTS, Unit
 from resnet_lib._arguments import check_choice
+from resnet_lib.environment import describe_environment
 from resnet_lib.files import make_folder, set_aside, write_whole
 from resnet_lib.parallel import one_per_core
-from resnet_lib.records import describe_environment
 
 FORMAT = "resnet_lib probes 1"
 MAY_DIFFER = ("date", "commit")  # within one record

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from resnet_lib.environment import describe_environment
 from resnet_lib.fast import choose_precision
 from resnet_lib.files import write_whole
-from resnet_lib.records import describe_environment
 
 from .measure import Result, Row, as_json, format_table, interleave
 from .rows import CPU, GPU, all_rows

@@ -18,8 +18,7 @@ from explorers import EXPLORERS, Explorer, as_html, degradation, depth, lesions
 from resnet_course.probes import load_record, removable_blocks
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet, figures
 from resnet_lib.arithmetic import LayerTable, cifar_resnet_cost, layer_table, resnet_cost
-from resnet_lib.experiments import group_runs, summarize
-from resnet_lib.records import load_records, results_folder
+from resnet_lib.records import group_runs, load_records, results_folder, summarize
 
 NETWORKS = {network.key: network for network in depth.NETWORKS}
 # Network, shortcut option, input size

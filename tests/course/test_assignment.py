@@ -29,9 +29,9 @@ from resnet_course.classroom import (
 )
 from resnet_course.classroom.assignment import CLASSES, DEEP, DEEPER, SHALLOW, WIDTHS
 from resnet_lib.datasets import load_dataset
-from resnet_lib.experiments import run_grid, summarize
+from resnet_lib.experiments import run_grid
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import load_records, results_folder
+from resnet_lib.records import load_records, results_folder, summarize
 
 QUESTIONS = questions()
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]

@@ -19,9 +19,8 @@ import resnet_lib
 from resnet_lib import __main__ as command_line
 from resnet_lib.__main__ import build_parser, main
 from resnet_lib.datasets import Dataset, load_dataset
-from resnet_lib.experiments import format_table
 from resnet_lib.recipes import Recipe, paper_grid
-from resnet_lib.records import Record, load_records
+from resnet_lib.records import Record, format_table, load_records
 
 PATIENCE = 300  # seconds; a busy machine can be ten times slower than usual
 TINY = ["--depths", "8", "--seeds", "1", "--epochs", "1", "--width", "2", "--device", "cpu"]

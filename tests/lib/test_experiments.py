@@ -15,9 +15,9 @@ import torch
 from outcomes import figures
 
 from resnet_lib import experiments
-from resnet_lib.experiments import Summary, degradation_grid, format_table, run_grid, summarize
+from resnet_lib.experiments import degradation_grid, run_grid
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import Record, load_records, save_record
+from resnet_lib.records import Record, Summary, format_table, load_records, save_record, summarize
 
 TINY = {"width": 2, "epochs": 1, "batch_size": 256}
 GRID = degradation_grid(depths=[8, 14], seeds=2, **TINY)

@@ -24,6 +24,7 @@ FLOORS = {
     "figures": 11,
     "comparisons": 10,
     "experiments": 9,
+    "environment": 0,
     "cluster": 8,
     "runs": 7,
     "training": 6,

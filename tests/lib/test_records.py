@@ -19,12 +19,12 @@ import pytest
 import torch
 
 import resnet_lib
-from resnet_lib import records
+from resnet_lib import environment, records
+from resnet_lib.environment import describe_environment
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import (
     FORMAT,
     Record,
-    describe_environment,
     find_record,
     finite_or_none,
     load_record,
@@ -342,7 +342,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     git(tmp_path, "add", ".")
     git(tmp_path, "-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "--message", "first")
     git(tmp_path, "tag", "v1")
-    monkeypatch.setattr(records, "__file__", str(file))
+    monkeypatch.setattr(environment, "__file__", str(file))
     return file
 
 
@@ -362,7 +362,7 @@ def test_a_library_installed_within_another_checkout_does_not_name_that_ones_com
     monkeypatch.setattr(metadata, "distribution", no_package)
     installed = checkout.with_name("installed.py")
     installed.write_text("", encoding="utf-8")
-    monkeypatch.setattr(records, "__file__", str(installed))
+    monkeypatch.setattr(environment, "__file__", str(installed))
     assert describe_environment(CPU)["commit"] is None
 
 

@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib import figures
 from resnet_lib.comparisons import describe_recipe
-from resnet_lib.experiments import group_runs, summarize
-from resnet_lib.records import Record, load_records, results_folder
+from resnet_lib.records import Record, group_runs, load_records, results_folder, summarize
 
 SETS = {
     "digits": "Digits, 10 epochs",

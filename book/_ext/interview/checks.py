@@ -15,8 +15,7 @@ from interview.numerals import as_written_like
 from interview.questions import FILE, Check, Interview
 from resnet_course import probes
 from resnet_lib import arithmetic
-from resnet_lib.experiments import Summary, summarize
-from resnet_lib.records import load_records, results_folder
+from resnet_lib.records import Summary, load_records, results_folder, summarize
 
 NETWORKS = (
     "resnet18",
