@@ -5,25 +5,26 @@ python book/pdf.py        writes book/_generated/resnet-book.pdf, which the next
 Needs a Chromium or Chrome.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "_build" / "pdf"
 PDF = ROOT / "book" / "_generated" / "resnet-book.pdf"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 PAGE_NUMBER = '<div style="width: 100%; text-align: center; font-size: 8pt"><span class="pageNumber"></span></div>'
 
 
 def find_browser() -> str:
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    if not found:
-        sys.exit(f"the PDF needs a Chromium: none of {', '.join(BROWSERS)} is on the path")
-    return found[0]
+    """The program that CHROME_PATH names, or the first browser on the path; without one the program ends."""
+    names = [os.environ["CHROME_PATH"]] if os.environ.get("CHROME_PATH") else BROWSERS
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or sys.exit(f"There is no Chromium ({', '.join(names)}): install one, or name it in CHROME_PATH.")
 
 
 def build_one_page() -> Path:
@@ -35,33 +36,35 @@ def build_one_page() -> Path:
     return (folder / "book" / "intro.html").rename(folder / "index.html")
 
 
-def print_page(page: Path, target: Path, browser: str) -> None:
+def print_page(page: Path, target: Path, browser: Browser) -> None:
     unfinished = target.with_suffix(".tmp")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        tab = chromium.new_page(java_script_enabled=False)  # on paper explorers are pictures, and nothing is hidden
-        tab.goto(page.as_uri())
-        tab.evaluate("document.documentElement.dataset.theme = 'light'")
-        tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
-        tab.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager' })")
-        tab.wait_for_function("[...document.images].every((picture) => picture.complete)")
-        tab.pdf(
-            path=unfinished,
-            prefer_css_page_size=True,
-            outline=True,
-            tagged=True,
-            display_header_footer=True,
-            header_template="<span></span>",
-            footer_template=PAGE_NUMBER,
-        )
-        chromium.close()
+    tab = browser.new_page(java_script_enabled=False)  # on paper explorers are pictures, and nothing is hidden
+    tab.goto(page.as_uri())
+    tab.evaluate("document.documentElement.dataset.theme = 'light'")
+    tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
+    tab.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager' })")
+    tab.wait_for_function("[...document.images].every((picture) => picture.complete)")
+    tab.pdf(
+        path=unfinished,
+        prefer_css_page_size=True,
+        outline=True,
+        tagged=True,
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=PAGE_NUMBER,
+    )
+    tab.close()
     unfinished.replace(target)
 
 
 def main() -> None:
-    browser = find_browser()
+    program = find_browser()
     PDF.parent.mkdir(exist_ok=True)
-    print_page(build_one_page(), PDF, browser)
+    page = build_one_page()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        print_page(page, PDF, browser)
+        browser.close()
     print(f"{PDF.relative_to(ROOT).as_posix()}: {PDF.stat().st_size / 1e6:.0f} MB")
 
 

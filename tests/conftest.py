@@ -1,10 +1,19 @@
 """What several test files share."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from audit.tools import CannotMeasureError, find_browser
+from filelock import FileLock
+from notebook_files import ROOT
+
+SITE = ROOT / "_build" / "html"
+# What the pages are made of: they show outputs of notebooks, and what the packages compute while the book is built.
+SOURCES = ("_*.yml", "book/**/*", "notebooks/*.ipynb", "resnet_lib/**/*.py", "resnet_course/**/*.py")
+NO_SOURCES = {"__pycache__", "_generated"}
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +25,37 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built book: as it is if it is newer than its sources, else built once for all workers."""
+    SITE.parent.mkdir(exist_ok=True)
+    with FileLock(SITE.parent / "building.lock"):
+        if not is_built():
+            program = Path(sys.executable).with_name("jupyter-book")
+            command = [program, "build", ROOT, "--all", "-W", "-n", "--keep-going", "-q"]
+            made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+            if made.returncode:
+                pytest.fail(f"the book does not build:\n{made.stderr}", pytrace=False)
+    return SITE
+
+
+def is_built() -> bool:
+    """Whether the entrance, which is written last, is newer than every file that the book is made of."""
+    entrance = SITE / "index.html"
+    sources = (path for pattern in SOURCES for path in ROOT.glob(pattern) if not NO_SOURCES & {*path.parts})
+    newest = max(path.stat().st_mtime for path in sources if path.is_file())
+    return entrance.is_file() and entrance.stat().st_mtime > newest
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator:
-    """A Chromium, driven by Playwright; without one the test is skipped and says why."""
+    """One Chromium for all tests, driven by Playwright; without one they are skipped, and say why."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from pdf import find_browser
+
     try:
         executable = find_browser()
-    except CannotMeasureError as problem:
+    except SystemExit as problem:
         pytest.skip(str(problem))
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])

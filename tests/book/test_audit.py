@@ -1,7 +1,6 @@
 """The instruments of ``make audit``: each finds what is wrong, and is silent where nothing is."""
 
 import gzip
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -99,16 +98,11 @@ def test_lighthouse_s_report_becomes_four_marks_and_what_they_lost():
 # --- In a browser
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, tools.BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(tools.BROWSERS)}")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 360, "height": 740})
-        browser.close()
+@pytest.fixture
+def page(browser) -> Iterator:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    yield page
+    page.close()
 
 
 WORD = "word" * 40

@@ -1,14 +1,17 @@
 """One place names the repository, everything agrees with it, and one command changes it in a fork."""
 
 import re
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import repository
+from notebook_files import ROOT
 
-ROOT = Path(__file__).parents[2]
+if shutil.which("git") is None or not (ROOT / ".git").exists():
+    pytest.skip("needs git and a clone of the repository", allow_module_level=True)
+
 FORK = "https://github.com/someone/a-fork.of-it"
 
 
@@ -27,46 +30,53 @@ def copy(tmp_path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in repository.files(folder)}
+    return {str(path): path.read_text(encoding="utf-8") for path in repository.files(folder)}
 
 
 def test_every_link_into_the_repository_names_the_one_of_the_configuration():
     name = repository.address().rsplit("/", 1)[1]
-    for path in repository.files(ROOT):
-        for link in re.findall(rf"https://github\.com/[\w.-]+/{re.escape(name)}\b", path.read_text(encoding="utf-8")):
-            assert link == repository.address(), path
+    for path, text in contents(ROOT).items():
+        links = re.findall(rf"https://github\.com/[\w.-]+/{re.escape(name)}\b", text)
+        assert set(links) <= {repository.address()}, path
 
 
-def test_a_fork_changes_every_place_and_nothing_else(copy):
+def test_a_fork_changes_every_place_and_nothing_else_and_can_change_it_back(copy):
+    (copy / "README.md").write_text(f"{repository.address(copy)} but not {repository.address(copy)}-two", "utf-8")
     old, before = repository.address(copy), contents(copy)
-    assert len(repository.change(FORK, copy)) == len(before) > 10
+    assert len(repository.change(f"{FORK}.git", copy)) == len(before) > 10
     assert repository.address(copy) == FORK
-    assert contents(copy) == {name: text.replace(old, FORK) for name, text in before.items()}
-    assert old not in "".join(contents(copy).values())
+    changed = {name: text.replace(old, FORK).replace(f"{FORK}-two", f"{old}-two") for name, text in before.items()}
+    assert contents(copy) == changed
+    repository.change(f"{old}/", copy)
+    assert contents(copy) == before and repository.change(old, copy) == []
 
 
-def test_changing_back_leaves_every_file_as_it_was(copy):
-    old, before = repository.address(copy), contents(copy)
-    repository.change(FORK + ".git", copy)
-    repository.change(old + "/", copy)
-    assert contents(copy) == before
-    assert repository.change(old, copy) == []
+NO_ADDRESSES = ["resnet-book", "http://github.com/a/b", "https://github.com/a", "https://x.y/a/b"]
+NO_ADDRESSES += [
+    f"https://github.com/{path}" for path in ("a/b;ls", "a/`ls`", "a/$(ls)", "a/..", "../b", "a/b\n", "a/b c")
+]
 
 
-def test_a_repository_whose_name_begins_alike_is_left_alone(copy):
-    (copy / "README.md").write_text(f"{repository.address(copy)}-two\n", encoding="utf-8")
-    repository.change(FORK, copy)
-    assert (copy / "README.md").read_text(encoding="utf-8").endswith("/resnet-book-two\n")
-
-
-@pytest.mark.parametrize("url", ["", "resnet-book", "http://github.com/a/b", "https://github.com/a", "https://x.y/a/b"])
-def test_what_is_no_repository_is_refused_and_changes_nothing(url, copy):
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+def test_what_is_no_address_is_refused_and_changes_nothing(url, copy):
     before = contents(copy)
     with pytest.raises(ValueError, match=r"must be like https://github.com/OWNER/NAME"):
         repository.change(url, copy)
     assert contents(copy) == before
 
 
-def test_the_command_says_in_one_line_what_is_missing():
-    done = subprocess.run([sys.executable, ROOT / "book" / "repository.py"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "URL=" in done.stderr
+def test_the_command_says_in_one_sentence_what_is_missing(monkeypatch):
+    for arguments in ([], [""], ["one", "two"], ["nonsense"]):
+        with pytest.raises(SystemExit, match="URL"):
+            repository.main(arguments)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="needs git"):
+        repository.main([FORK])
+
+
+def test_a_book_with_the_placeholder_is_not_published(monkeypatch):
+    monkeypatch.setattr(repository, "address", lambda: f"https://github.com/{repository.PLACEHOLDER}/a-book")
+    with pytest.raises(SystemExit, match="still the placeholder"):
+        repository.main(["--check"])
+    monkeypatch.setattr(repository, "address", lambda: FORK)
+    repository.main(["--check"])
