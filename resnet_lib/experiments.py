@@ -8,12 +8,11 @@ from typing import Any, Self
 
 from tqdm.auto import tqdm
 
-from resnet_lib._arguments import check_choice, check_count
 from resnet_lib.cluster import require_ray, run_on_cluster
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.files import make_folder
 from resnet_lib.parallel import one_per_core
-from resnet_lib.recipes import Recipe
+from resnet_lib.recipes import Recipe, check_choice, check_number
 from resnet_lib.records import Record, find_record
 from resnet_lib.runs import BusyError, remove_leftovers, run_in_folder
 from resnet_lib.training import choose_device, train
@@ -39,7 +38,7 @@ def degradation_grid(
     >>> [recipe.name for recipe in degradation_grid(depths=[56], seeds=1)]
     ['digits-plain-56-seed0', 'digits-residual-A-56-seed0']
     """
-    check_count("seeds", seeds)
+    check_number("seeds", seeds)
     grid = [
         Recipe(depth=depth, shortcut=shortcut, seed=seed, **settings)
         for seed in range(seeds)

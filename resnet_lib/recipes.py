@@ -9,21 +9,44 @@ Smith and Topin 2018, "Super-Convergence", https://arxiv.org/abs/1708.07120: the
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral, Real
+from typing import Any
 
-from resnet_lib._arguments import (
-    check_choice,
-    check_count,
-    check_counts,
-    check_depth,
-    check_flag,
-    check_not_negative,
-    check_positive,
-    check_shortcut,
-)
-
+SHORTCUTS = ("none", "A", "B", "C")  # "none" is the plain network, the others are the paper's options
 SCHEDULES = ("one-cycle", "steps")
 PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not among the choices, in a sentence that names it and them."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_number(name: str, value: Any, at_least: int = 1, kind: type = Integral) -> Any:
+    """The value as an int or, of the kind ``Real``, a float; NumPy's count too. Anything else is refused."""
+    if isinstance(value, bool) or not (isinstance(value, kind) and at_least <= value < math.inf):  # True is no 1
+        wanted = "whole" if kind is Integral else "finite"
+        raise ValueError(f"{name} must be a {wanted} number from {at_least} up, got {value!r}")
+    return int(value) if kind is Integral else float(value)
+
+
+def check_depth(depth: Any) -> int:
+    """The depth as an int; one that is not 6n+2 is refused.
+
+    >>> check_depth(55)
+    Traceback (most recent call last):
+    ...
+    ValueError: depth must be 6n+2 (8, 14, 20, …), got 55: the nearest are 50 and 56
+    """
+    if isinstance(depth, bool) or not isinstance(depth, Integral):
+        raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth!r}")
+    if depth < 8 or depth % 6 != 2:
+        below = max(8, depth - (depth - 2) % 6)
+        raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth}: the nearest are {below} and {below + 6}")
+    return int(depth)
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class Recipe:
     - "steps" holds ``lr``, takes a tenth of it from half of the steps on, and a hundredth from three quarters on.
 
     Raises:
-        TypeError, ValueError: a value out of range.
+        ValueError: a value that no run can have; the sentence names the field, what came and what would do.
 
     >>> Recipe(depth=56, shortcut="none").name
     'digits-plain-56-seed0'
@@ -61,25 +84,25 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, str):
-            raise TypeError(f"dataset must be a name, got {self.dataset!r}")
-        check_depth(self.depth)
-        check_shortcut(self.shortcut)
-        check_count("seed", self.seed, at_least=0)
-        check_counts(width=self.width, epochs=self.epochs, batch_size=self.batch_size)
-        check_positive("lr", self.lr)
-        check_not_negative("momentum", self.momentum)
-        check_not_negative("weight_decay", self.weight_decay)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_flag("warm_up", self.warm_up)
-        check_flag("augment", self.augment)
+            raise ValueError(f"dataset must be a name, got {self.dataset!r}")
+        for name, choices in {"shortcut": SHORTCUTS, "schedule": SCHEDULES, "precision": PRECISIONS}.items():
+            check_choice(name, getattr(self, name), choices)
+        for name in ("warm_up", "augment"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.warm_up and self.schedule != "steps":
             raise ValueError("warm_up needs the schedule 'steps', got 'one-cycle', which warms up by itself")
-        if self.images is not None:
-            check_count("images", self.images)
-        check_count("held_out", self.held_out, at_least=0)
-        check_choice("precision", self.precision, PRECISIONS)
-        for name in ("lr", "momentum", "weight_decay"):  # so that lr=1 and lr=1.0 are the same recipe
-            object.__setattr__(self, name, float(getattr(self, name)))
+        # Stored as Python's own numbers: lr=1 and lr=1.0 are one recipe in one file, and so are 8 and NumPy's 8.
+        numbers = {"depth": check_depth(self.depth)}
+        for name, at_least in {"seed": 0, "width": 1, "epochs": 1, "batch_size": 1, "images": 1, "held_out": 0}.items():
+            if name != "images" or self.images is not None:
+                numbers[name] = check_number(name, getattr(self, name), at_least)
+        for name in ("lr", "momentum", "weight_decay"):
+            numbers[name] = check_number(name, getattr(self, name), 0, Real)
+        if not numbers["lr"]:
+            raise ValueError(f"lr must be a finite number above 0, got {self.lr!r}")
+        for name, number in numbers.items():
+            object.__setattr__(self, name, number)
 
     @property
     def name(self) -> str:
@@ -111,21 +134,11 @@ def paper_grid(seeds: int = 5, dataset: str = "cifar10", precision: str = "float
 
     >>> [recipe.name for recipe in paper_grid(seeds=1)][:2]
     ['cifar10-plain-20-seed0', 'cifar10-residual-A-20-seed0']
-    >>> len(paper_grid(seeds=5))
-    45
     """
-    check_count("seeds", seeds)
+    base = replace(PAPER_CIFAR10, dataset=dataset, precision=precision)
     networks = [(depth, shortcut) for depth in (20, 56, 32, 44) for shortcut in ("none", "A")] + [(110, "A")]
     return [
-        replace(
-            PAPER_CIFAR10,
-            dataset=dataset,
-            precision=precision,
-            depth=depth,
-            shortcut=shortcut,
-            seed=seed,
-            warm_up=depth == 110,
-        )
-        for seed in range(seeds)
+        replace(base, depth=depth, shortcut=shortcut, seed=seed, warm_up=depth == 110)
+        for seed in range(check_number("seeds", seeds))
         for depth, shortcut in networks
     ]

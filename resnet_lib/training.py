@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lib._arguments import check_choice
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
@@ -21,7 +20,7 @@ from resnet_lib.environment import describe_environment
 from resnet_lib.fast import FastLoop, choose_layout, make_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
 from resnet_lib.parallel import seeded
-from resnet_lib.recipes import Recipe
+from resnet_lib.recipes import Recipe, check_choice
 from resnet_lib.records import Record, finite_or_none
 
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -171,7 +171,7 @@ def test_an_unknown_precision_is_refused_with_those_that_there_are(value):
 @pytest.mark.parametrize("name", ["warm_up", "augment"])
 @pytest.mark.parametrize("value", [0, 1, "yes", None, []], ids=repr)
 def test_a_switch_that_is_neither_true_nor_false_is_refused(name, value):
-    assert refusal(TypeError, **{"schedule": "steps", name: value}) == f"{name} must be True or False, got {value!r}"
+    assert refusal(ValueError, **{"schedule": "steps", name: value}) == f"{name} must be True or False, got {value!r}"
 
 
 def test_the_one_cycle_schedule_warms_up_by_itself():
@@ -182,7 +182,7 @@ def test_the_one_cycle_schedule_warms_up_by_itself():
 def test_a_number_of_images_that_is_no_whole_number_is_refused(name, lowest, good):
     assert getattr(Recipe(**{name: good}), name) == good and getattr(Recipe(**{name: lowest}), name) == lowest
     for value in ("100", 100.0, True):
-        assert refusal(TypeError, **{name: value}) == f"{name} must be a whole number from {lowest} up, got {value!r}"
+        assert refusal(ValueError, **{name: value}) == f"{name} must be a whole number from {lowest} up, got {value!r}"
     for value in (lowest - 1, -100):
         assert refusal(ValueError, **{name: value}) == f"{name} must be a whole number from {lowest} up, got {value}"
 
