@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import torch
 
-from resnet_lib.datasets import Dataset
-
 PADDING = 4  # pixels on each side
 
 
@@ -62,19 +60,17 @@ def crop_and_mirror(images: torch.Tensor, shifts: Shifts, padding_value: torch.T
 
 
 class AugmentedImages:
-    """The training images, uint8 on a device, which come out cropped, mirrored and normalised when a batch is taken.
+    """Training images, uint8 (N, C, H, W), that come out cropped, mirrored and normalised when a batch is taken.
 
-    It stands in for a tensor of images in `resnet_lib.training.train_epoch`, which asks only for ``images[batch]``:
-    indices (B,) → float32 (B, C, H, W).
+    It stands in for a tensor in `resnet_lib.training.train_epoch`, which asks for its device and for ``images[batch]``:
+    indices (B,) → float32 (B, C, H, W). Mean and deviation of the channels are (1, C, 1, 1).
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        self.device = device
-        self.images = dataset.train_images.to(device)
-        self.mean, self.std = dataset.mean.to(device), dataset.std.to(device)
+    def __init__(self, images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> None:
+        self.images, self.device = images, images.device
+        self.mean, self.std = mean.to(self.device), std.to(self.device)
         self.padding_value = self.mean.flatten().round()
-        count = len(self.images)
-        self.shifts = Shifts(*(shift.to(device) for shift in draw_shifts(count, torch.Generator())))
+        self.shifts = Shifts(*(shift.to(self.device) for shift in draw_shifts(len(images), torch.Generator())))
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw new shifts, one an image, for the epoch to come."""

@@ -43,8 +43,9 @@ class Dataset:
 
     @cached_property
     def std(self) -> torch.Tensor:
-        """The standard deviation of each channel over the *training* images, (1, C, 1, 1) float32."""
-        return self.train_images.float().std((0, 2, 3), keepdim=True)
+        """The standard deviation of each channel over the *training* images, (1, C, 1, 1) float32; 1 instead of 0."""
+        deviation = self.train_images.float().std((0, 2, 3), keepdim=True)
+        return deviation.where(deviation > 0, 1.0)  # a channel that never changes has nothing to divide by
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 → float32 of the same shape, with mean 0 and standard deviation 1 over the *training* images.

@@ -144,7 +144,9 @@ class Run:
         self.dataset, held_images, held_labels = dataset.part(recipe.images, recipe.held_out)
         self.labels = self.dataset.train_labels.to(device)
         self.images = (
-            AugmentedImages(self.dataset, device) if recipe.augment else self._normalised(self.dataset.train_images)
+            AugmentedImages(self.dataset.train_images.to(device), self.dataset.mean, self.dataset.std)
+            if recipe.augment
+            else self._normalised(self.dataset.train_images)
         )
         self.test = self._normalised(self.dataset.test_images), self.dataset.test_labels.to(device)
         self.held_out = self._normalised(held_images), held_labels.to(device)

@@ -75,7 +75,7 @@ def gpu_rows() -> list[Row]:
 def augmentation(steps: int) -> tuple[Side, Side]:
     """Crop, mirror and normalise every image once, in an order drawn anew, in batches that nothing consumes."""
     dataset = made_dataset(steps * BATCH)
-    images = AugmentedImages(dataset, CPU)
+    images = AugmentedImages(dataset.train_images, dataset.mean, dataset.std)
     generator = torch.Generator().manual_seed(0)
     loader = pil_loader(dataset, workers=2)
     passes = 5  # one would be over too soon to be timed well

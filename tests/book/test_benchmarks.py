@@ -123,7 +123,7 @@ def test_both_augmentations_make_the_same_pixels():
     images = colours.view(2, 3, 1, 1).repeat(1, 1, 32, 32)
     dataset = Dataset("made", 10, images, torch.tensor([3, 7]), images, torch.tensor([3, 7]))
     theirs = PilImages(dataset)
-    ours = AugmentedImages(dataset, CPU)[torch.tensor([0, 1])]
+    ours = AugmentedImages(images, dataset.mean, dataset.std)[torch.tensor([0, 1])]
     for i, label in enumerate((3, 7)):
         pixels, their_label = theirs[i]
         assert their_label == label and pixels.shape == ours[i].shape

@@ -43,7 +43,7 @@ class Training:
         self.model = build_model(recipe, dataset).to(device, memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model, recipe, device)
         self.images = (
-            AugmentedImages(dataset, device)
+            AugmentedImages(dataset.train_images.to(device), dataset.mean, dataset.std)
             if recipe.augment
             else dataset.normalise(dataset.train_images).contiguous(memory_format=torch.channels_last).to(device)
         )
