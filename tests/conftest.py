@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,17 @@ import torch
 from filelock import FileLock
 from notebook_files import ROOT
 
+RUN_TIMES = ROOT / "book" / "results" / "run_times.json"
 SITE = ROOT / "_build" / "html"
 # What the pages are made of: they show outputs of notebooks, and what the packages compute while the book is built.
 SOURCES = ("_*.yml", "book/**/*", "notebooks/*.ipynb", "resnet_lib/**/*.py", "resnet_course/**/*.py")
 NO_SOURCES = {"__pycache__", "_generated"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The notebooks first, the longest before the others, so that no worker is left with a long one at the end."""
+    seconds = {name: times["seconds"] for name, times in json.loads(RUN_TIMES.read_text(encoding="utf-8")).items()}
+    items.sort(key=lambda item: seconds.get(item.path.stem, 0), reverse=True)
 
 
 @pytest.fixture(scope="module")
