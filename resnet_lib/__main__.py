@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from resnet_lib import __version__
-from resnet_lib._arguments import SHORTCUTS, check_not_negative
+from resnet_lib._arguments import check_not_negative
 from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, run_grid
 from resnet_lib.fast import choose_precision
 from resnet_lib.files import check_folder, make_folder
-from resnet_lib.recipes import PRECISIONS, Recipe, paper_grid
+from resnet_lib.recipes import PRECISIONS, SHORTCUTS, Recipe, paper_grid
 from resnet_lib.records import Record, format_table
 from resnet_lib.report import make_report
 from resnet_lib.training import DEVICES, choose_device

@@ -1,9 +1,7 @@
 """Argument checks: every refusal is one sentence that names the argument, what came and what would do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
-
-import torch
 
 
 def check_count(name: str, value: Any, at_least: int = 1) -> None:
@@ -53,59 +51,6 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
-SHORTCUTS = ("none", "A", "B", "C")
-
-
-def check_shortcut(shortcut: Any) -> None:
-    """Refuse a shortcut that is not one of the paper's three, or "none"."""
-    check_choice("shortcut", shortcut, SHORTCUTS)
-
-
-def check_depth(depth: int) -> None:
-    """Refuse a depth that is not 6n+2, and name its neighbours.
-
-    >>> check_depth(55)
-    Traceback (most recent call last):
-    ...
-    ValueError: depth must be 6n+2 (8, 14, 20, …), got 55: the nearest are 50 and 56
-    """
-    if isinstance(depth, bool) or not isinstance(depth, int):
-        raise TypeError(f"depth must be 6n+2 (8, 14, 20, …), a whole number, got {depth!r}")
-    if depth < 8 or depth % 6 != 2:
-        below = max(8, depth - (depth - 2) % 6)
-        raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth}: the nearest are {below} and {below + 6}")
-
-
-def check_block_class(block: Any) -> None:
-    """Refuse anything but a block class, which knows its ``expansion``.
-
-    >>> check_block_class("Bottleneck")
-    Traceback (most recent call last):
-    ...
-    TypeError: block must be a block class such as BasicBlock or Bottleneck, got 'Bottleneck'
-    """
-    if not (isinstance(block, type) and hasattr(block, "expansion")):
-        came = f"a {type(block).__name__} already built" if isinstance(block, torch.nn.Module) else repr(block)
-        raise TypeError(f"block must be a block class such as BasicBlock or Bottleneck, got {came}")
-
-
-def check_layers(layers: Any) -> None:
-    """Refuse anything but four block counts.
-
-    >>> check_layers([3, 4, 6])
-    Traceback (most recent call last):
-    ...
-    ValueError: layers must hold 4 block counts, one a stage, such as [3, 4, 6, 3], got 3: [3, 4, 6]
-    """
-    wanted = "layers must hold 4 block counts, one a stage, such as [3, 4, 6, 3]"
-    if isinstance(layers, str) or not isinstance(layers, Sequence):
-        raise TypeError(f"{wanted}, got {layers!r}")
-    if len(layers) != 4:
-        raise ValueError(f"{wanted}, got {len(layers)}: {list(layers)!r}")
-    for i, count in enumerate(layers):
-        check_count(f"layers[{i}]", count)
-
-
 def check_positive(name: str, value: Any) -> None:
     """Refuse anything but a finite number above zero.
 
@@ -132,21 +77,3 @@ def check_not_negative(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a finite number from 0 up, got {value!r}")
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number from 0 up, got {value}")
-
-
-def check_images(x: Any, channels: int) -> None:
-    """Refuse anything but a batch of images, (batch, channels, height, width).
-
-    >>> check_images(torch.rand(3, 32, 32), 3)
-    Traceback (most recent call last):
-    ...
-    ValueError: the input must have 4 dimensions (batch, 3, height, width), got shape (3, 32, 32)
-    """
-    if not isinstance(x, torch.Tensor):
-        raise TypeError(f"the input must be a tensor (batch, {channels}, height, width), got {type(x).__name__}")
-    if x.dim() != 4:
-        raise ValueError(
-            f"the input must have 4 dimensions (batch, {channels}, height, width), got shape {tuple(x.shape)}"
-        )
-    if x.shape[1] != channels:
-        raise ValueError(f"the input must have {channels} channels in dimension 1, got shape {tuple(x.shape)}")

@@ -20,7 +20,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from resnet_lib._arguments import check_choice, check_count, check_counts, check_depth, check_shortcut
+from resnet_lib._arguments import check_choice, check_count, check_counts
+from resnet_lib.recipes import SHORTCUTS, check_depth
 
 
 def conv_parameters(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> int:
@@ -116,7 +117,7 @@ def shortcut_cost(shortcut: str, in_channels: int, out_channels: int, size: int,
     >>> shortcut_cost("B", 64, 128, size=28, stride=2, bias=False)
     Cost(parameters=8448, macs=6422528)
     """
-    check_shortcut(shortcut)
+    check_choice("shortcut", shortcut, SHORTCUTS)
     projects = shortcut == "C" or (shortcut == "B" and (stride != 1 or in_channels != out_channels))
     return conv_batchnorm_cost(in_channels, out_channels, 1, size, bias) if projects else Cost()
 

@@ -1,26 +1,19 @@
 """Whole networks: blocks stacked in stages between a stem and a head.
 
-Sources
--------
-He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
-    Table 1 lists the ImageNet networks, section 4.2 describes the CIFAR networks.
-torchvision.models.resnet gives the names of the modules, so that its weights load into these networks.
+He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385:
+table 1 lists the ImageNet networks, section 4.2 describes the CIFAR networks.
+The modules have the names of torchvision.models.resnet, so that its weights load into these networks.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lib._arguments import (
-    check_block_class,
-    check_counts,
-    check_depth,
-    check_images,
-    check_layers,
-)
 from resnet_lib.blocks import BasicBlock, Bottleneck, conv3x3
+from resnet_lib.recipes import check_depth
 
 
 def make_layer(
@@ -32,11 +25,9 @@ def make_layer(
     shortcut: str = "B",
     bias: bool = False,
 ) -> nn.Sequential:
-    """One stage: ``num_blocks`` blocks, of which only the first may change the shape.
+    """One stage: ``num_blocks`` blocks, of which only the first may change the shape; torchvision's `_make_layer`.
 
-    Shapes: (N, in_channels, H, W) → (N, channels·expansion, ⌈H/stride⌉, ⌈W/stride⌉).
-
-    Source: He et al. 2016, table 1; `_make_layer` in torchvision.
+    Shapes: (N, in_channels, H, W) → (N, channels·expansion, ⌈H/stride⌉, ⌈W/stride⌉). Source: table 1.
 
     >>> make_layer(Bottleneck, 64, 64, 3)(torch.rand(1, 64, 56, 56)).shape
     torch.Size([1, 256, 56, 56])
@@ -52,7 +43,6 @@ def initialize(network: nn.Module) -> None:
     """Draw every convolution's weights from He's normal distribution, variance 2 / (k·k·out_channels).
 
     BatchNorm keeps PyTorch's start (weight 1, bias 0) and so does the linear layer.
-
     Source: He et al. 2015, https://arxiv.org/abs/1502.01852, equation 14; `fan_out` as in torchvision.
     """
     for module in network.modules():
@@ -73,24 +63,13 @@ def zero_last_batchnorm(network: nn.Module) -> None:
 
 
 class ResNet(nn.Module):
-    """The paper's network for ImageNet: a 7×7 stem, four stages of blocks, global average pooling, a linear layer.
+    """The paper's network for ImageNet: a 7×7 stem, four stages of ``layers`` blocks, global average pooling, ``fc``.
 
-    Shapes: (N, in_channels, H, W) → (N, num_classes), for H and W from 32 up. At 224 the stages work on
-    56, 28, 14 and 7 pixels.
-
-    Args:
-        block: `BasicBlock` or `Bottleneck`.
-        layers: blocks in each of the four stages.
-        num_classes: length of the output.
-        in_channels: channels of the image.
-        shortcut: "none", "A", "B" or "C", see `make_shortcut`.
-        bias: give every convolution a bias, as many tutorials do; BatchNorm makes them dead weight.
-        zero_init_residual: start every residual branch at zero.
-
-    Raises:
-        TypeError, ValueError: any of these out of range.
-
-    Source: He et al. 2016, table 1.
+    Shapes: (N, in_channels, H, W) → (N, num_classes), for H and W from 32 up. Source: table 1.
+    The options: ``shortcut`` as in `make_shortcut`; ``bias`` gives every convolution one, as many tutorials do, which
+    BatchNorm makes dead weight; ``zero_init_residual`` starts every branch at zero, and is a ValueError without a
+    shortcut. Unlike torchvision's, the network has no module ``avgpool`` (``forward`` takes the mean itself, whose
+    backward repeats bit for bit on a GPU), its blocks have no ``stride``, and an identity is an `nn.Identity`.
 
     >>> ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)(torch.rand(2, 3, 64, 64)).shape
     torch.Size([2, 10])
@@ -108,9 +87,6 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
     ) -> None:
         super().__init__()
-        check_block_class(block)
-        check_layers(layers)
-        check_counts(num_classes=num_classes, in_channels=in_channels)
         if zero_init_residual and shortcut == "none":
             raise ValueError(
                 "zero_init_residual=True needs a shortcut, else the output is constant: got shortcut='none'"
@@ -132,99 +108,56 @@ class ResNet(nn.Module):
             zero_last_batchnorm(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_images(x, self.conv1.in_channels)
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, H/2, W/2)
         x = self.maxpool(x)  # (N, 64, H/4, W/4)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 128·expansion, H/8, W/8)
         x = self.layer3(x)  # (N, 256·expansion, H/16, W/16)
         x = self.layer4(x)  # (N, 512·expansion, H/32, W/32)
-        # The mean over height and width is global average pooling, and its backward repeats bit for bit on a GPU.
         return self.fc(x.mean((2, 3)))
 
 
-def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
-    """ResNet-18; ``options`` are the keyword arguments of `ResNet`.
-
-    >>> sum(p.numel() for p in resnet18().parameters())
-    11689512
-    """
+def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
+    """ResNet-18, with 11,689,512 parameters; ``options`` are the keyword arguments of `ResNet`, here and below."""
     return ResNet(BasicBlock, [2, 2, 2, 2], num_classes, in_channels, **options)
 
 
-def resnet34(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
-    """ResNet-34; ``options`` are the keyword arguments of `ResNet`.
-
-    >>> sum(p.numel() for p in resnet34().parameters())
-    21797672
-    """
+def resnet34(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
+    """ResNet-34, with 21,797,672 parameters."""
     return ResNet(BasicBlock, [3, 4, 6, 3], num_classes, in_channels, **options)
 
 
-def resnet50(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
-    """ResNet-50; ``options`` are the keyword arguments of `ResNet`.
-
-    >>> sum(p.numel() for p in resnet50().parameters())
-    25557032
-    """
+def resnet50(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
+    """ResNet-50, with 25,557,032 parameters."""
     return ResNet(Bottleneck, [3, 4, 6, 3], num_classes, in_channels, **options)
 
 
-def resnet101(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
-    """ResNet-101; ``options`` are the keyword arguments of `ResNet`.
-
-    >>> sum(p.numel() for p in resnet101().parameters())
-    44549160
-    """
+def resnet101(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
+    """ResNet-101, with 44,549,160 parameters."""
     return ResNet(Bottleneck, [3, 4, 23, 3], num_classes, in_channels, **options)
 
 
-def resnet152(num_classes: int = 1000, in_channels: int = 3, **options: str | bool) -> ResNet:
-    """ResNet-152; ``options`` are the keyword arguments of `ResNet`.
-
-    >>> sum(p.numel() for p in resnet152().parameters())
-    60192808
-    """
+def resnet152(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
+    """ResNet-152, with 60,192,808 parameters."""
     return ResNet(Bottleneck, [3, 8, 36, 3], num_classes, in_channels, **options)
 
 
 def plain18(num_classes: int = 1000, in_channels: int = 3, *, bias: bool = False) -> ResNet:
-    """ResNet-18 without its shortcuts, the paper's plain network of 18 layers.
-
-    >>> sum(p.numel() for p in plain18().parameters())
-    11515688
-    """
+    """ResNet-18 without its shortcuts, the paper's plain network of 18 layers: 11,515,688 parameters."""
     return ResNet(BasicBlock, [2, 2, 2, 2], num_classes, in_channels, shortcut="none", bias=bias)
 
 
 def plain34(num_classes: int = 1000, in_channels: int = 3, *, bias: bool = False) -> ResNet:
-    """ResNet-34 without its shortcuts, the paper's plain network of 34 layers.
-
-    >>> sum(p.numel() for p in plain34().parameters())
-    21623848
-    """
+    """ResNet-34 without its shortcuts, the paper's plain network of 34 layers: 21,623,848 parameters."""
     return ResNet(BasicBlock, [3, 4, 6, 3], num_classes, in_channels, shortcut="none", bias=bias)
 
 
 class CifarResNet(nn.Module):
     """The paper's network for small images: a 3×3 stem without pooling, three stages, 6n+2 weight layers.
 
-    With the same width and depth, the plain network and the one with option A have the same parameters.
-
-    Shapes: (N, in_channels, H, W) → (N, num_classes). The stages work on H, ⌈H/2⌉ and ⌈H/4⌉ pixels with
-    width, 2·width and 4·width channels.
-
-    Args:
-        depth: weight layers, 6n+2: 8, 14, 20, 26, 32, …
-        shortcut: "none", "A", "B" or "C", see `make_shortcut`.
-        width: channels of the first stage.
-        in_channels: channels of the image.
-        num_classes: length of the output.
-
-    Raises:
-        TypeError, ValueError: any of these out of range; for a depth that is not 6n+2 the nearest two are named.
-
-    Source: He et al. 2016, section 4.2.
+    ``width`` is the channels of the first stage; the stages work on H, ⌈H/2⌉ and ⌈H/4⌉ pixels. A plain network and the
+    one with option A have the same parameters. A ``depth`` that is not 6n+2 is a ValueError with the nearest two.
+    Shapes: (N, in_channels, H, W) → (N, num_classes). Source: section 4.2.
 
     >>> CifarResNet(20, "none", width=8, in_channels=1)(torch.rand(2, 1, 8, 8)).shape
     torch.Size([2, 10])
@@ -235,7 +168,6 @@ class CifarResNet(nn.Module):
     ) -> None:
         super().__init__()
         check_depth(depth)
-        check_counts(width=width, in_channels=in_channels, num_classes=num_classes)
         blocks_per_stage = (depth - 2) // 6
         self.conv1 = conv3x3(in_channels, width)
         self.bn1 = nn.BatchNorm2d(width)
@@ -246,7 +178,6 @@ class CifarResNet(nn.Module):
         initialize(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_images(x, self.conv1.in_channels)
         x = F.relu(self.bn1(self.conv1(x)))  # (N, width, H, W)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 2·width, H/2, W/2)
@@ -254,12 +185,4 @@ class CifarResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def cifar_resnet(
-    depth: int, shortcut: str = "A", *, width: int = 16, in_channels: int = 3, num_classes: int = 10
-) -> CifarResNet:
-    """`CifarResNet` under the name of the other builders.
-
-    >>> sum(p.numel() for p in cifar_resnet(20).parameters())
-    269722
-    """
-    return CifarResNet(depth, shortcut, width=width, in_channels=in_channels, num_classes=num_classes)
+cifar_resnet = CifarResNet  # under the name of the other builders

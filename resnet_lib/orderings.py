@@ -4,18 +4,16 @@ An ordering is a line of steps such as ``conv bn relu conv bn + relu``, in which
 the same layers, so networks built from them have the same number of parameters and, from the same seed, the same
 initial weights.
 
-Source
-------
-He, Zhang, Ren, Sun: "Identity Mappings in Deep Residual Networks", ECCV 2016, https://arxiv.org/abs/1603.05027.
-    Figure 4 draws the five orderings, table 2 compares them; section 4.1 says what happens at both ends of a network.
+He, Zhang, Ren, Sun: "Identity Mappings in Deep Residual Networks", ECCV 2016, https://arxiv.org/abs/1603.05027:
+figure 4 draws the five orderings, table 2 compares them, section 4.1 says what happens at both ends of a network.
 """
 
 import torch
 from torch import nn
 
-from resnet_lib._arguments import check_choice, check_counts, check_depth, check_images
 from resnet_lib.blocks import conv3x3, make_shortcut
 from resnet_lib.networks import initialize
+from resnet_lib.recipes import check_depth
 
 # Figure 4, (a) to (e).
 ORDERINGS = {
@@ -27,27 +25,11 @@ ORDERINGS = {
 }
 
 
-def check_steps(steps: str) -> None:
-    """Refuse a line of steps that does not make a residual block.
-
-    >>> check_steps("conv relu conv")
-    Traceback (most recent call last):
-    ...
-    ValueError: steps must hold '+' exactly once, with 'conv' before it and none behind, got 'conv relu conv'
-    """
-    if not isinstance(steps, str):
-        raise TypeError(f"steps must be a line such as {ORDERINGS['original']!r}, got {steps!r}")
-    for step in steps.split():
-        check_choice("every step", step, ("conv", "bn", "relu", "+"))
-    before, _, after = steps.partition("+")
-    if steps.count("+") != 1 or "conv" not in before or "conv" in after:
-        raise ValueError(f"steps must hold '+' exactly once, with 'conv' before it and none behind, got {steps!r}")
-
-
 def make_steps(steps: str, in_channels: int, channels: int, stride: int = 1) -> nn.Sequential:
     """The modules of a line of steps. The first convolution changes the shape, the others keep it.
 
     Shapes, with a convolution among the steps: (N, in_channels, H, W) → (N, channels, ⌈H/stride⌉, ⌈W/stride⌉).
+    Raises a ValueError for a step that is none.
 
     >>> [type(module).__name__ for module in make_steps("bn relu conv", 8, 16)]
     ['BatchNorm2d', 'ReLU', 'Conv2d']
@@ -59,27 +41,17 @@ def make_steps(steps: str, in_channels: int, channels: int, stride: int = 1) -> 
             in_channels, stride = channels, 1
         elif step == "bn":
             modules.append(nn.BatchNorm2d(in_channels))
-        else:
+        elif step == "relu":
             modules.append(nn.ReLU())  # not in place: the shortcut still needs x
+        else:
+            raise ValueError(f"steps are 'conv', 'bn' and 'relu', with one '+' between them, got {step!r}")
     return nn.Sequential(*modules)
 
 
 class OrderedBlock(nn.Module):
-    """A residual block that does its steps in the given order; its shortcut is option A.
+    """A residual block that does its ``steps`` in the given order; its shortcut is option A.
 
-    Shapes: (N, in_channels, H, W) → (N, channels, ⌈H/stride⌉, ⌈W/stride⌉).
-
-    Args:
-        in_channels: channels that come in.
-        channels: channels of all convolutions, and of the output.
-        stride: stride of the first convolution and of the shortcut, in pixels.
-        steps: ``conv``, ``bn`` and ``relu`` in any order, and one ``+``; see `ORDERINGS`.
-
-    Raises:
-        TypeError, ValueError: a size that is not a positive whole number, fewer channels out than in, or steps that
-            make no residual block.
-
-    Source: He et al. 2016, "Identity Mappings", figure 4.
+    Shapes: (N, in_channels, H, W) → (N, channels, ⌈H/stride⌉, ⌈W/stride⌉). Source: "Identity Mappings", figure 4.
 
     >>> OrderedBlock(8, 16, stride=2, steps=ORDERINGS["full pre-activation"])(torch.rand(1, 8, 6, 6)).shape
     torch.Size([1, 16, 3, 3])
@@ -89,16 +61,12 @@ class OrderedBlock(nn.Module):
         self, in_channels: int, channels: int, stride: int = 1, steps: str = ORDERINGS["full pre-activation"]
     ) -> None:
         super().__init__()
-        check_counts(in_channels=in_channels, channels=channels, stride=stride)
-        check_steps(steps)
-        self.in_channels = in_channels
         before, after = steps.split("+")
         self.branch = make_steps(before, in_channels, channels, stride)
         self.shortcut = make_shortcut("A", in_channels, channels, stride)
         self.after = make_steps(after, channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_images(x, self.in_channels)
         return self.after(self.shortcut(x) + self.branch(x))
 
 
@@ -107,20 +75,8 @@ class OrderedResNet(nn.Module):
 
     What the steps do before their first convolution, a pre-activation, moves by one place: the first block goes
     without, since the stem has activated its input, and the head does it once behind the last block.
-
-    Shapes: (N, in_channels, H, W) → (N, num_classes).
-
-    Args:
-        depth: weight layers, 6n+2, with two convolutions among the steps.
-        steps: the order in every block, see `OrderedBlock`.
-        width: channels of the first stage.
-        in_channels: channels of the image.
-        num_classes: length of the output.
-
-    Raises:
-        TypeError, ValueError: any of these out of range; for a depth that is not 6n+2 the nearest two are named.
-
-    Source: He et al. 2016, "Identity Mappings", section 4.1, and the appendix for both ends.
+    Shapes: (N, in_channels, H, W) → (N, num_classes). A depth that is not 6n+2 is a ValueError with the nearest two.
+    Source: "Identity Mappings", section 4.1, and the appendix for both ends.
 
     >>> {sum(p.numel() for p in OrderedResNet(20, steps).parameters()) for steps in ORDERINGS.values()}
     {269722}
@@ -137,8 +93,6 @@ class OrderedResNet(nn.Module):
     ) -> None:
         super().__init__()
         check_depth(depth)
-        check_steps(steps)
-        check_counts(width=width, in_channels=in_channels, num_classes=num_classes)
         self.stem = make_steps("conv bn relu", in_channels, width)
         pre_activation = steps[: steps.index("conv")]
         blocks: list[OrderedBlock] = []
@@ -154,7 +108,6 @@ class OrderedResNet(nn.Module):
         initialize(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_images(x, self.stem[0].in_channels)
         x = self.stem(x)  # (N, width, H, W)
         x = self.blocks(x)  # (N, 4·width, H/4, W/4)
         return self.fc(self.end(x).mean((2, 3)))

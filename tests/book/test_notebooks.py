@@ -12,7 +12,7 @@ import yaml
 from notebook_files import CHAPTERS, ROOT, code_cells, has_tag, read, solutions, taught_definitions
 from torch import nn
 
-from resnet_lib import _arguments, augment, blocks, networks, orderings, training
+from resnet_lib import augment, blocks, networks, orderings, recipes, training
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -126,7 +126,7 @@ def test_taught_code_is_the_library_s_code(definition):
 
 def taught_namespace():
     """Every taught definition, run with the names that the chapters import."""
-    namespace = {**vars(_arguments), **vars(augment), **vars(blocks), **vars(networks), **vars(orderings)}
+    namespace = {**vars(recipes), **vars(augment), **vars(blocks), **vars(networks), **vars(orderings)}
     for definition in taught_definitions():
         exec(definition.source, namespace)
     return namespace

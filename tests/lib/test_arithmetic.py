@@ -552,7 +552,7 @@ def test_the_model_runs_in_evaluation_mode_without_gradients():
         ((3, 0, 32), r"^height must be a whole number from 1 up, got 0$"),
         ((3, 32, 32.0), r"^width must be a whole number from 1 up, got 32.0$"),
         ((True, 32, 32), r"^channels must be a whole number from 1 up, got True$"),
-        ((1, 32, 32), r"^the model can't take input_size=\(1, 32, 32\): the input must have 3 channels [^\n]*$"),
+        ((1, 32, 32), r"^the model can't take input_size=\(1, 32, 32\): [^\n]* 3 channels, but got 1 [^\n]*$"),
     ],
 )
 def test_a_wrong_input_size_is_refused_in_one_sentence(input_size, sentence):
