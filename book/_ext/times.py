@@ -12,6 +12,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from tables import table
 
 RECORD = Path("book", "results", "run_times.json")
 WORDS_A_MINUTE = 180  # of technical prose
@@ -52,17 +53,6 @@ def add_times(app: Sphinx, tree: nodes.document) -> None:
     title.parent.insert(title.parent.index(title) + 1, nodes.paragraph(text, text, classes=["times"]))
 
 
-def table(head: list[str], rows: list[list[str]]) -> nodes.table:
-    group = nodes.tgroup(cols=len(head))
-    group += [nodes.colspec(colwidth=1) for _ in head]
-    for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
-        for line in lines:
-            cells = [nodes.entry("", nodes.paragraph(text=cell)) for cell in line]
-            part += nodes.row("", *cells)
-        group += part
-    return nodes.table("", group)
-
-
 def whole(date: str) -> str:
     """A date that no narrow column breaks."""
     return date.replace("-", "\N{NON-BREAKING HYPHEN}")
@@ -74,13 +64,13 @@ class RunTimes(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         record = read_record(Path(self.env.srcdir))
         self.env.note_dependency(str(RECORD))
-        rows = []
+        rows = [["notebook", "time", "machine", "versions", "date"]]
         for chapter, run in record.items():
             where = run["environment"]
             machine = f"{where['device_name']}, {where['cores']} cores, {where['system']}"
             versions = f"Python {where['python']}, torch {where['torch']}"
             rows.append([chapter, f"{run['seconds']}\N{NO-BREAK SPACE}s", machine, versions, whole(where["date"])])
-        return [table(["notebook", "time", "machine", "versions", "date"], rows)]
+        return [table(rows)]
 
 
 class hours(nodes.Inline, nodes.TextElement):  # noqa: N801, as docutils names its nodes
@@ -108,7 +98,7 @@ class Versions(SphinxDirective):
     """The packages that this very build used."""
 
     def run(self) -> list[nodes.Node]:
-        return [table(["package", "version"], [[name, version(name)] for name in PACKAGES])]
+        return [table([["package", "version"], *([name, version(name)] for name in PACKAGES)])]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -17,25 +17,13 @@ import matplotlib.pyplot as plt
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-from sphinx.writers.html5 import HTML5Translator
+from tables import table
 
 from explorers import degradation, depth, lesions
 from resnet_lib import figures
 
 EXPLORERS = {"depth": depth, "lesions": lesions, "degradation": degradation}
 PICTURES = "book/_generated"
-
-
-class WithoutScripts(nodes.General, nodes.Element):
-    """What a page shows only where scripts are off."""
-
-
-def open_without_scripts(self: HTML5Translator, node: WithoutScripts) -> None:
-    self.body.append("<noscript>")
-
-
-def close_without_scripts(self: HTML5Translator, node: WithoutScripts) -> None:
-    self.body.append("</noscript>\n")
 
 
 class Explorer(SphinxDirective):
@@ -48,10 +36,14 @@ class Explorer(SphinxDirective):
         if name not in EXPLORERS:
             raise self.error(f"there is no explorer {name!r}; there are {', '.join(EXPLORERS)}")
         explorer = EXPLORERS[name]
-        image = nodes.image(uri=f"/{PICTURES}/explorer-{name}.svg", alt=explorer.PICTURE_TEXT, width="100%")
-        note = nodes.paragraph("", "The explorer needs scripts. Here are a picture and the most important numbers.")
-        still = WithoutScripts("", note, image, as_table(explorer.table()))
-        return [nodes.raw("", as_html(name, explorer.data()), format="html"), still]
+        return [
+            nodes.raw("", as_html(name, explorer.data()), format="html"),
+            nodes.raw("", "<noscript>", format="html"),
+            nodes.paragraph(text="The explorer needs scripts. Here are a picture and the most important numbers."),
+            nodes.image(uri=f"/{PICTURES}/explorer-{name}.svg", alt=explorer.PICTURE_TEXT, width="100%"),
+            table(explorer.table(), "explorer-still"),
+            nodes.raw("", "</noscript>\n", format="html"),
+        ]
 
 
 def as_html(name: str, data: dict[str, Any]) -> str:
@@ -65,14 +57,6 @@ def as_html(name: str, data: dict[str, Any]) -> str:
         f'<div class="explorer" data-explorer="{name}" style="{style}">'
         f'<script type="application/json">{text}</script></div>'
     )
-
-
-def as_table(rows: list[list[str]]) -> nodes.table:
-    """A table whose first row is its head."""
-    head, *body = [nodes.row("", *[nodes.entry("", nodes.paragraph("", cell)) for cell in row]) for row in rows]
-    columns = [nodes.colspec(colwidth=1) for _ in rows[0]]
-    group = nodes.tgroup("", *columns, nodes.thead("", head), nodes.tbody("", *body), cols=len(columns))
-    return nodes.table("", group, classes=["explorer-still"])
 
 
 def draw_pictures(app: Sphinx) -> None:
@@ -96,7 +80,6 @@ def add_script_and_style(app: Sphinx, page: str, template: str, context: dict[st
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_node(WithoutScripts, html=(open_without_scripts, close_without_scripts))
     app.add_directive("explorer", Explorer)
     app.connect("builder-inited", draw_pictures)
     app.connect("html-page-context", add_script_and_style)

@@ -11,7 +11,6 @@ from resnet_lib import figures
 from resnet_lib.networks import cifar_resnet
 from resnet_lib.records import results_folder
 
-SHORTCUTS = {"plain": "none", "residual": "A"}
 COLOURS = {"plain": figures.PLAIN, "residual": figures.RESIDUAL}
 PICTURE_TEXT = (
     "Test error against the number of blocks that are off, a dot for every subset of blocks. Of the residual network "
