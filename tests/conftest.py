@@ -69,3 +69,28 @@ def browser() -> Iterator:
         browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(browser, site) -> Iterator:
+    """Open a page from its folder, without a network; an error, or a request to anywhere else, fails the test."""
+    contexts, problems = [], []
+
+    def was_stopped(request) -> bool:
+        """Whether the page went away before it had all: its icon, for example."""
+        return "ERR_ABORTED" in (request.failure or "")
+
+    def open_it(address: str, width: int = 1440, **options):
+        contexts.append(browser.new_context(offline=True, viewport={"width": width, "height": 800}, **options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
+        page.on("requestfailed", lambda request: was_stopped(request) or problems.append(request.url))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
+        page.goto(f"{site.as_uri()}/{address}")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert problems == []

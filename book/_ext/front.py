@@ -1,4 +1,4 @@
-"""Sphinx extension: what the front page alone has, a picture of the recorded runs and the PDF that `make pdf` printed."""
+"""Sphinx extension: what the front page alone has, a picture of the recorded runs and the PDF that was printed."""
 
 from pathlib import Path
 
