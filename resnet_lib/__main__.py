@@ -11,14 +11,13 @@ from typing import NoReturn
 
 from resnet_lib import __version__
 from resnet_lib._arguments import check_not_negative
-from resnet_lib.comparisons import compare, describe_recipe
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, run_grid
 from resnet_lib.fast import choose_precision
 from resnet_lib.files import check_folder, make_folder
 from resnet_lib.recipes import PRECISIONS, SHORTCUTS, Recipe, paper_grid
 from resnet_lib.records import Record, format_table
-from resnet_lib.report import make_report
+from resnet_lib.report import compare, describe_recipe, make_report
 from resnet_lib.training import DEVICES, choose_device
 
 MOVED = ("probes", "class-report")  # to the command line of resnet_course
@@ -150,7 +149,7 @@ def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -
     if args.json:
         print(json.dumps({"runs": [describe(record) for record in records]}, indent=1))
     else:
-        print(describe_recipe(compare(records)[0].recipe))
+        print(describe_recipe(next(iter(compare(records)))))
         print(format_table(records))
         print(f"mean ± standard deviation over seeds; records in {args.out}")
 

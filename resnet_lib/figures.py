@@ -4,8 +4,12 @@ The two colours are from Okabe and Ito's palette, which colour-blind readers can
 least 3 to 1 on the white of a light page and on the dark grey of a dark one.
 """
 
+import base64
+import io
+import re
 import textwrap
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resnet_lib.records import Record, Summary, group_runs, summarize
 
+LIGHT_INK, DARK_INK = "#1a1a1a", "#e6e6e6"  # on light and on dark paper
 PLAIN, RESIDUAL = "#D55E00", "#0072B2"
 # From the shallowest network to the deepest; the ends are as light and as dark as the two contrasts allow.
 SHADES = {"plain": ["#E8751A", PLAIN, "#A64700"], "residual": ["#4699D4", RESIDUAL, "#0067A1"]}
@@ -48,7 +53,7 @@ def label_of(shortcut: str) -> str:
     return "plain" if shortcut == "none" else f"residual (option {shortcut})"
 
 
-def style(ink: str = "#1a1a1a", paper: str = "#ffffff") -> dict[str, Any]:
+def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
     """Settings for `matplotlib.pyplot.rcParams`: text and lines in ``ink`` on a background of ``paper``.
 
     >>> plt.rcParams.update(style())
@@ -212,44 +217,6 @@ def _explain_lines(figure: FigureBase, has_bands: bool, columns: int) -> None:
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
-def show_images(images: Sequence[Any], labels: Sequence[Any], title: str) -> Figure:
-    """A row of grey images, (H, W) each, with their labels."""
-    figure, row = plt.subplots(1, len(images), figsize=(6.8, 1.4), squeeze=False)
-    for axes, image, label in zip(row[0], images, labels, strict=True):
-        axes.imshow(image, cmap="gray")
-        axes.set_xlabel(str(label))
-        axes.set(xticks=[], yticks=[])
-    figure.suptitle(title, fontweight="bold", x=0.01, ha="left")
-    return figure
-
-
-def draw_block(shortcut_label: str = "x, unchanged") -> Figure:
-    """The residual block as a diagram: F(x) below, the shortcut over it, the addition and the last ReLU.
-
-    Source: He et al. 2016, figure 2.
-    """
-    figure, axes = plt.subplots(figsize=(6.8, 2.1))
-    steps = ["x", "3×3\nconv", "Batch-\nNorm", "ReLU", "3×3\nconv", "Batch-\nNorm", "+", "ReLU", "y"]
-    half_widths = [0.1, 0.33, 0.4, 0.33, 0.33, 0.4, 0.2, 0.33, 0.1]
-    ink = plt.rcParams["text.color"]
-    for i, (step, half_width) in enumerate(zip(steps, half_widths, strict=True)):
-        box = {"boxstyle": "round,pad=0.3", "facecolor": "none", "edgecolor": ink if step not in "xy" else "none"}
-        if step == "+":
-            box = {"boxstyle": "circle,pad=0.2", "facecolor": RESIDUAL, "edgecolor": RESIDUAL}
-        axes.text(i, 0, step, ha="center", va="center", bbox=box, fontsize=10, color="white" if step == "+" else ink)
-        if i:
-            start = i - 1 + half_widths[i - 1]
-            axes.annotate("", (i - half_width, 0), (start, 0), arrowprops={"arrowstyle": "-|>", "color": ink})
-    axes.plot([0, 0, 6], [0.25, 0.95, 0.95], color=RESIDUAL)
-    axes.annotate("", (6, 0.25), (6, 0.97), arrowprops={"arrowstyle": "-|>", "color": RESIDUAL, "linewidth": 2})
-    axes.text(3, 1.05, shortcut_label, ha="center", va="bottom", color=RESIDUAL, weight="bold")
-    axes.text(3, -0.7, "F(x)", ha="center", va="center")
-    axes.set(xlim=(-0.3, 8.3), ylim=(-0.95, 1.5))
-    axes.axis("off")
-    axes.set_title("The input takes two ways, and the two are added")
-    return figure
-
-
 def _label_line_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Write each (x, y, text, colour) beside its point, and move labels up where they would overlap."""
     axes.spines["bottom"].set_bounds(axes.get_xlim()[0], max(x for x, *_ in ends))  # and not below the labels
@@ -261,3 +228,32 @@ def _label_line_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> N
             text, (x, height), xytext=(8, 0), textcoords="offset points", color=colour, va="center", weight="bold"
         )
         lowest_free = height + 0.075 * (top - bottom)
+
+
+def save_figure(figure: Figure, kind: str, **settings: Any) -> bytes:
+    """The figure as a file's content; ``settings`` are those of `Figure.savefig`."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name may have letters that the font lacks: they are drawn as boxes, and the table has them in full.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format=kind, **settings)
+    return buffer.getvalue()
+
+
+def draw_pictures(draw: Callable[[Figure, bool], None], panels: int) -> dict[str, str]:
+    """What ``draw`` fills a figure with, as addresses of SVGs: wide_light, wide_dark, narrow_light, narrow_dark.
+
+    Its second argument is whether the ``panels`` are to be stacked, for a screen of a phone's width.
+    """
+    pictures = {}
+    for width, size in {"wide": (6.8, 3.8), "narrow": (3.4, 1.2 + 2.4 * panels)}.items():
+        with plt.rc_context(style(ink=LIGHT_INK, paper="none")):
+            figure = Figure(figsize=size)
+            draw(figure, width == "narrow")
+            svg = save_figure(figure, "svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"])).decode()
+        # Two decimals of the curves' coordinates are finer than a screen, and half of the file.
+        svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+        for paper, ink in {"light": LIGHT_INK, "dark": DARK_INK}.items():
+            content = base64.b64encode(svg.replace(LIGHT_INK, ink).encode()).decode()
+            pictures[f"{width}_{paper}"] = f"data:image/svg+xml;base64,{content}"
+    return pictures

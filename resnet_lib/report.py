@@ -1,193 +1,300 @@
 """The report on a folder of records: the finding, the table beside the paper's figures, the curves, who measured.
 
-It is text for a terminal, a picture, or one HTML page that needs nothing but itself.
+It is text for a terminal, a picture, or one HTML page that needs nothing but itself. A record may come from anywhere:
+what can't be used is named and passed over, and what it says is text of others.
 
 Sources
 -------
 He et al. 2016: table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
 """
 
+import statistics
 import textwrap
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from resnet_lib.comparisons import Comparison, compare, departures, describe_recipe, finding, gather_records, origin
-from resnet_lib.figures import add_title, draw_training, style
+from resnet_lib.figures import DARK_INK, LIGHT_INK, add_title, draw_pictures, draw_training, save_figure, style
 from resnet_lib.files import write_whole
-from resnet_lib.pages import (
-    align,
-    draw_svg,
-    format_cells,
-    format_error,
-    format_facts,
-    format_list,
-    format_page,
-    format_paragraph,
-    format_picture,
-    format_section,
-    save_figure,
-)
-from resnet_lib.records import Record, summarize
+from resnet_lib.recipes import PAPER_CIFAR10, Recipe
+from resnet_lib.records import Record, group_runs, load_record, summarize
 
 # He et al. 2016, table 6: test error in percent, with option A. Of five runs of ResNet-110 the paper gives the best,
 # and their mean and standard deviation.
 PAPER_TEST_ERRORS = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.43 (6.61 ± 0.16)"}
-MOST_IN_PICTURE = 20  # comparisons; of more a PNG would be taller than many programs open
+MOST_IN_PNG = 20  # comparisons; of more a PNG would be taller than many programs open
+MOST_DRAWN = 50  # comparisons on a page whose curves are drawn; each takes a fifth of a second
+
+# What a report says of some runs: a heading; and a lead, cells (a line of headings first), notes, facts {name: value},
+# a picture with its alt, or items that are listed. report.html.jinja shows what is there; all of it is text.
+Section = dict[str, Any]
 
 
 def make_report(folder: Path, out: Path | None = None) -> str:
-    """Report on the records in a folder.
+    """Report on the records in a folder: what to print, or with ``out`` (.txt, .png, .html) what was written.
 
-    Args:
-        folder: where the records lie, as `run_grid` leaves them. A JSON file that can't be used is named in the
-            report, with the reason.
-        out: a file for the report, as text (.txt), curves (.png) or a page (.html).
-
-    Returns:
-        What to print: the report as text, or with ``out`` what was written and which files were not used.
+    A JSON file that can't be used is named in the report, with the reason.
 
     Raises:
         ValueError: no such folder, no record in it, or an ``out`` that can't be.
         OSError: the report can't be written.
     """
-    writers: dict[str, Callable[[list[Comparison], dict[str, str]], bytes]] = {
-        ".txt": lambda *content: f"{format_text(*content)}\n".encode(),
-        ".png": lambda comparisons, unusable: draw_png(comparisons),
-        ".html": lambda *content: format_html(*content).encode(),
-    }
-    if out is not None and (out.suffix.lower() not in writers or out.is_dir()):
+    form = out.suffix.lower() if out else ".txt"
+    if form not in (".txt", ".png", ".html") or (out and out.is_dir()):
         raise ValueError(f"out must be a file that ends in .txt, .png or .html, got {out}")
     records, unusable = gather_records(folder)
-    comparisons = compare(records)
+    sections = [describe(*comparison) for comparison in compare(records).items()]
+    not_used = [{"heading": "Files not used", "listed": unusable}] if unusable else []
     if out is None:
-        return format_text(comparisons, unusable)
-    write_whole(out, writers[out.suffix.lower()](comparisons, unusable))
-    runs = "1 run" if len(records) == 1 else f"{len(records)} runs"
-    return "\n".join([f"{runs} of {folder} reported in {out}", *_list_unusable(unusable)])
+        return format_text(sections + not_used)
+    runs = f"{len(records)} run{'s' * (len(records) > 1)}"
+    if form == ".png":
+        write_whole(out, draw_png(sections))
+    elif form == ".txt":
+        write_whole(out, f"{format_text(sections + not_used)}\n".encode())
+    else:
+        drawn = [add_curves(section) for section in sections[:MOST_DRAWN]]
+        undrawn = {"heading": f"Further comparisons, without curves: more than {MOST_DRAWN} are not drawn"}
+        rest = [undrawn, *sections[MOST_DRAWN:]] if sections[MOST_DRAWN:] else []
+        write_whole(out, format_page(f"Report on {runs}", drawn + rest + not_used).encode())
+    return "\n".join([f"{runs} of {folder} reported in {out}", *filter(None, [format_text(not_used)])])
 
 
-# What stands in every form of the report
+# The runs, and what they say
 
 
-def table(comparison: Comparison) -> list[list[str]]:
-    """The cells, a line of headings first: errors in percent, the paper's where the runs are like the paper's.
+def gather_records(folder: Path) -> tuple[list[Record], list[str]]:
+    """The records in a folder, one for each run, and of each other JSON file its name and why it is not used.
 
-    The last column is the lowest test error of all epochs, which flatters.
+    Raises:
+        ValueError: no such folder, or no record in it.
     """
-    best = [replace(record, test_error=record.best_test_error) for record in comparison.records]
-    lines = [["network", "depth", "n", "training error %", "test error %", "paper's test error %", "best test error %"]]
-    for row, best_row in zip(summarize(comparison.records), summarize(best), strict=True):
-        paper = PAPER_TEST_ERRORS.get(row.depth, "–") if row.shortcut == "A" else "–"
-        train, test = format_error(row.train_error, row.train_std), format_error(row.test_error, row.test_std)
-        best_test = format_error(best_row.test_error, best_row.test_std)
+    if not folder.is_dir():
+        raise ValueError(f"DIR must be a folder of records, got {folder}, which is none")
+    used: dict[Recipe, tuple[Path, Record]] = {}
+    unusable = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = load_record(path)
+            first, _ = used.setdefault(record.recipe, (path, record))
+            if first is not path:  # it would count as another seed
+                raise ValueError(f"it is a record of the same run as {plain_text(first.name)}")
+        except (ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{path} is not a record of a run: ")
+            unusable.append(f"{plain_text(path.name)}: {plain_text(reason)}")
+    if not used:
+        raise ValueError("; ".join([f"{folder} holds no record of a run (*.json)", *unusable[:1]]))
+    return [record for _, record in used.values()], unusable
+
+
+def plain_text(value: Any) -> str:
+    """What a record says, as at most 120 characters that can be printed on one line.
+
+    >>> plain_text("red\\x1b[31m")
+    'red?[31m'
+    """
+    text = str(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    text = text if len(text) <= 120 else f"{text[:119]}…"
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def compare(records: Iterable[Record]) -> dict[Recipe, list[Record]]:
+    """The records that may stand in one table each, by what they share: all but depth, shortcut and seed."""
+    groups: dict[Recipe, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_shared(record.recipe), []).append(record)
+    return dict(sorted(groups.items(), key=lambda item: describe_recipe(item[0])))
+
+
+def _shared(recipe: Recipe) -> Recipe:
+    """The recipe without depth, shortcut and seed; ``warm_up`` says that one in steps has not the paper's warm-up."""
+    departs = recipe.schedule == "steps" and recipe.warm_up != (recipe.depth == 110)
+    return replace(recipe, depth=8, shortcut="none", seed=0, warm_up=departs)
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """What the runs of a comparison share, in one line.
+
+    >>> describe_recipe(Recipe())
+    'digits, width 8, 10 epochs, batch 128, learning rate 0.1 (one-cycle), momentum 0.9, weight decay 0.0001, float32'
+    """
+    schedule = f"{recipe.schedule}{', with a warm-up not as in the paper' * recipe.warm_up}"
+    parts = [recipe.dataset, f"width {recipe.width}", f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"]
+    parts += [f"batch {recipe.batch_size}", f"learning rate {recipe.lr:g} ({schedule})"]
+    parts += [f"momentum {recipe.momentum:g}", f"weight decay {recipe.weight_decay:g}"]
+    parts += [f"{recipe.images} training images"] * bool(recipe.images)
+    parts += [f"{recipe.held_out} images held out"] * bool(recipe.held_out)
+    parts += ["cropped and mirrored at random"] * recipe.augment
+    return ", ".join(map(plain_text, [*parts, recipe.precision]))
+
+
+def origin(records: Iterable[Record]) -> dict[str, str]:
+    """On what the runs were measured, with what and when; where they differ, each value and its number of runs."""
+    places = [record.environment for record in records]
+    keys = {"hardware": "device_name", "PyTorch": "torch", **{key: key for key in ("resnet_lib", "commit", "date")}}
+    values = {name: [plain_text(place.get(key) or "not recorded") for place in places] for name, key in keys.items()}
+    for i, place in enumerate(places):
+        if place.get("device") == "cpu":
+            values["hardware"][i] += f", {plain_text(place.get('cores'))} cores"
+    return {"runs": str(len(places)), **{name: tally(of_runs) for name, of_runs in values.items()}}
+
+
+def tally(values: Sequence[str]) -> str:
+    """The value that runs share; where they differ, each with its number of runs, the most frequent first.
+
+    >>> tally(["red", "blue", "red"])
+    'red (2 of 3 runs); blue (1 of 3 runs)'
+    """
+    counts = Counter(sorted(values)).most_common()
+    if len(counts) == 1:
+        return values[0]
+    return "; ".join(shorten([f"{value} ({count} of {len(values)} runs)" for value, count in counts], 6))
+
+
+def shorten(items: Sequence[str], most: int) -> list[str]:
+    """At most so many of the items, and how many more there are.
+
+    >>> shorten(["a", "b", "c"], 2)
+    ['a', 'b', 'and 1 more']
+    """
+    return [*items[:most], f"and {len(items) - most:,} more"] if len(items) > most else list(items)
+
+
+def finding(records: Iterable[Record]) -> str:
+    """What the final training errors say about depth, in a sentence that is true of these runs.
+
+    It compares the shallowest and the deepest network that plain and residual ones share. The deeper one trains worse
+    if each of its runs, at least two, ends with a higher training error than each of the shallower's; it does not if
+    its mean is no higher. Where neither can be said, the sentence gives the means and claims nothing.
+    """
+    errors = {network: [run.train_error for run in runs] for network, runs in group_runs(records).items()}
+    mean = {network: statistics.mean(of_seeds) for network, of_seeds in errors.items()}
+    deepest = dict(errors.keys())  # {shortcut: depth}, since group_runs gives the deepest last
+    several = len({"none", *deepest}) > 2
+    name = {kind: "plain" if kind == "none" else f"residual {kind}" if several else "residual" for kind in deepest}
+    depths = sorted({depth for _, depth in errors if all((kind, depth) in errors for kind in deepest)})
+    if len(depths) < 2:
+        return "Training error: " + ", ".join(f"{name[kind]}-{d} {mean[kind, d]:.1f} %" for kind, d in deepest.items())
+    low, high = depths[0], depths[-1]
+    tested = {kind for kind in deepest if min(len(errors[kind, low]), len(errors[kind, high])) > 1}
+    worse = {kind for kind in tested if min(errors[kind, high]) > max(errors[kind, low])}
+    no_worse = {kind for kind in tested if mean[kind, high] <= mean[kind, low]}
+    residual = deepest.keys() - {"none"}
+    if "none" in worse and residual <= no_worse:
+        return f"{high} plain layers train worse than {low}{f'; {high} residual layers do not' * bool(residual)}"
+    if "none" in worse and residual <= worse:
+        rises = [f"{name[kind]} by {mean[kind, high] - mean[kind, low]:.1f} points" for kind in deepest]
+        return f"{high} layers train worse than {low}: {', '.join(rises)}"
+    ends = [f"{name[kind]} {mean[kind, low]:.1f} and {mean[kind, high]:.1f} %" for kind in deepest]
+    return f"Training error at {low} and {high} layers: {', '.join(ends)}"
+
+
+def describe(shared: Recipe, records: Sequence[Record]) -> Section:
+    """What every form of the report says of runs that share so much: finding, settings, table, notes and origin.
+
+    The errors in the table are in percent. The paper's stand beside those of runs that are like the paper's.
+    """
+    papers = vars(_shared(replace(PAPER_CIFAR10, precision=shared.precision)))  # of any precision
+    departing = [name for name, value in vars(shared).items() if value != papers[name]]
+    cells = [["network", "depth", "n", "training error %", "test error %", "paper's test error %"]]
+    for row in summarize(records):
         network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
-        lines.append([network, str(row.depth), str(row.n), train, test, paper, best_test])
-    return [line[:5] + line[6:] for line in lines] if departures(comparison) else lines
+        errors = [format_error(row.train_error, row.train_std), format_error(row.test_error, row.test_std)]
+        paper = PAPER_TEST_ERRORS.get(row.depth, "–") if row.shortcut == "A" else "–"
+        cells.append([network, str(row.depth), str(row.n), *errors, paper])
+    beside = "The paper's: He et al. 2016, Table 6; of 110 layers the best of 5 runs (their mean ± deviation)."
+    if departing:
+        cells = [line[:-1] for line in cells]
+        beside = f"The paper's figures are left out: the runs depart from its recipe in {', '.join(departing)}."
+    notes = ["Errors of the network after its last epoch: mean ± standard deviation over n seeds.", beside]
+    described = {"heading": finding(records), "lead": describe_recipe(shared), "facts": origin(records)}
+    return {**described, "cells": cells, "notes": notes, "records": records}
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """How the errors in the table were come by, and what is or is not beside them."""
-    measured = "Errors of the network after its last epoch: mean ± standard deviation over n seeds."
-    departing = ", ".join(departures(comparison))
-    paper = "The paper's: He et al. 2016, Table 6; of 110 layers the best of 5 runs (their mean ± deviation)."
-    left_out = f"The paper's figures are left out: the runs depart from its recipe in {departing}."
-    return [measured, left_out if departing else paper]
+def format_error(mean: float, std: float | None) -> str:
+    """Mean ± standard deviation; of one run, the run.
+
+    >>> format_error(1.0, 0.25), format_error(1.0, None)
+    ('1.00 ± 0.25', '1.00')
+    """
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
-def _list_unusable(unusable: dict[str, str]) -> list[str]:
-    if not unusable:
-        return []
-    return ["Not used:", *(f"  {name}: {reason}" for name, reason in unusable.items())]
+# The forms
 
 
-# Text
-
-
-def format_text(comparisons: list[Comparison], unusable: dict[str, str]) -> str:
-    """The report for a terminal: a table a comparison, without curves."""
+def format_text(sections: Iterable[Section]) -> str:
+    """Sections for a terminal, without pictures."""
     parts = []
-    for comparison in comparisons:
-        cells = [line[:-1] for line in table(comparison)]
-        below = [f"{name}: {value}" for name, value in origin(comparison.records).items()]
-        above = [finding(comparison.records), describe_recipe(comparison.recipe)]
-        parts.append("\n".join([*above, "", *align(cells), "", *notes(comparison), *below]))
-    if unusable:
-        parts.append("\n".join(_list_unusable(unusable)))
+    for section in sections:
+        facts = [f"{name}: {value}" for name, value in section.get("facts", {}).items()]
+        listed = [f"  {item}" for item in section.get("listed", [])]
+        above, below = filter(None, [section["heading"], section.get("lead")]), [*section.get("notes", []), *facts]
+        blocks = [[*above, *listed], align(section.get("cells", [])), below]
+        parts.append("\n\n".join("\n".join(block) for block in blocks if block))
     return "\n\n\n".join(parts)
 
 
-# Pictures
+def align(cells: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table for a terminal: the first column to the left, the others to the right.
+
+    >>> align([["depth", "n"], ["8", "12"]])
+    ['depth   n', '8      12']
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in cells]
 
 
-def draw_png(comparisons: list[Comparison]) -> bytes:
+def draw_png(sections: Sequence[Section]) -> bytes:
     """The curves of all comparisons, one below the other, each with its finding, settings and origin.
 
     Raises:
         ValueError: more comparisons than a picture holds.
     """
-    if len(comparisons) > MOST_IN_PICTURE:
-        raise ValueError(
-            f"a .png holds at most {MOST_IN_PICTURE} comparisons, got {len(comparisons)}: write the report as .html"
-        )
+    rows = len(sections)
+    if rows > MOST_IN_PNG:
+        raise ValueError(f"a .png holds at most {MOST_IN_PNG} comparisons, got {rows}: write the report as .html")
     with plt.rc_context(style()):
-        figure = Figure(figsize=(6.8, 4.8 * len(comparisons)))
-        parts = figure.subfigures(2 * len(comparisons), height_ratios=[9, 1] * len(comparisons))
-        for comparison, part, below in zip(comparisons, parts[::2], parts[1::2], strict=True):
-            draw_training(part, comparison.records)
-            add_title(part, finding(comparison.records))
-            facts = origin(comparison.records)
-            measured = "; ".join(f"{name}: {facts[name]}" for name in ("runs", "hardware", "PyTorch", "date"))
-            lines = [textwrap.fill(line, 110) for line in (describe_recipe(comparison.recipe), measured)]
+        figure = Figure(figsize=(6.8, 4.8 * rows))
+        parts = figure.subfigures(2 * rows, squeeze=False, height_ratios=[9, 1] * rows)[:, 0]
+        for section, part, below in zip(sections, parts[::2], parts[1::2], strict=True):
+            draw_training(part, section["records"])
+            add_title(part, section["heading"])
+            measured = "; ".join(f"{name}: {value}" for name, value in section["facts"].items())
+            lines = [textwrap.fill(line, 110) for line in (section["lead"], measured)]
             below.text(0.015, 1, "\n".join(lines), va="top", fontsize=8, parse_math=False)
         return save_figure(figure, "png", dpi=150)
 
 
-def _draw_svg(records: list[Record], narrow: bool) -> str:
-    """The curves; ``narrow`` is for a screen of a phone's width."""
+def add_curves(section: Section) -> Section:
+    """The section as it stands on a page: with curves, and the lowest test error of all epochs, which flatters."""
+    records = section["records"]
+    best = summarize(replace(record, test_error=record.best_test_error) for record in records)
+    column = ["best test error %", *(format_error(row.test_error, row.test_std) for row in best)]
+    ends = "; ".join(f"{line[0]}, {line[1]} layers: {line[3]} and {line[4]}" for line in section["cells"][1:])
     panels = len({record.recipe.shortcut == "none" for record in records})
-    size = (3.4, 1.2 + 2.4 * panels) if narrow else (6.8, 3.8)
-    return draw_svg(lambda figure: draw_training(figure, records, stacked=narrow), size)
-
-
-# The page
-
-
-def format_html(comparisons: list[Comparison], unusable: dict[str, str]) -> str:
-    """The report as one page, light or dark as its reader's system, for screens from 360 pixels on."""
-    runs = sum(len(comparison.records) for comparison in comparisons)
-    heading = f"Report on {runs} run{'s' if runs > 1 else ''}"
-    parts = [_format_comparison(comparison) for comparison in comparisons]
-    if unusable:
-        items = format_list(f"{name}: {reason}" for name, reason in unusable.items())
-        parts.append(format_section("Files that are not used", items))
-    return format_page(heading, "\n".join(parts))
-
-
-def _format_comparison(comparison: Comparison) -> str:
-    below = [
-        *notes(comparison),
+    curves = f"training error (dashed) and test error (bold) by epoch, up to epoch {records[0].recipe.epochs}"
+    notes = [
         "The best test error is the lowest of all epochs. The test images themselves choose it, so it flatters.",
         "The curves' training error is taken over the batches as they are trained on, the table's afterwards.",
     ]
-    return format_section(
-        finding(comparison.records),
-        format_paragraph(describe_recipe(comparison.recipe)),
-        _format_picture(comparison),
-        format_cells(table(comparison), "Table of errors"),
-        "".join(map(format_paragraph, below)),
-        format_facts(origin(comparison.records)),
-    )
+    return {
+        **section,
+        "picture": draw_pictures(lambda figure, stacked: draw_training(figure, records, stacked), panels),
+        "alt": f"Curves of {curves}. Final training and test error in percent: {ends}.",
+        "cells": [[*line, cell] for line, cell in zip(section["cells"], column, strict=True)],
+        "notes": section["notes"] + notes,
+    }
 
 
-def _format_picture(comparison: Comparison) -> str:
-    wide, narrow = _draw_svg(comparison.records, narrow=False), _draw_svg(comparison.records, narrow=True)
-    ends = [f"{line[0]}, {line[1]} layers: {line[3]} and {line[4]}" for line in table(comparison)[1:]]
-    alt = (
-        f"Curves of training error (dashed) and test error (bold) by epoch, up to epoch {comparison.recipe.epochs}. "
-        f"Final training and test error in percent: {'; '.join(ends)}."
-    )
-    return format_picture(wide, narrow, alt)
+def format_page(heading: str, sections: Iterable[Section]) -> str:
+    """A page that needs nothing but itself, light or dark as its reader's system, for screens from 360 pixels on."""
+    source = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    template: jinja2.Template = jinja2.Template(source, autoescape=True, trim_blocks=True)
+    return template.render(heading=heading, sections=sections, light=LIGHT_INK, dark=DARK_INK)

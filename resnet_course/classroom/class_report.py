@@ -12,32 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_course.classroom.anomalies import (
-    COPY_RULE,
-    OUTLIER_RULE,
-    describe_copies,
-    find_copies,
-    find_outliers,
-    shorten,
-)
+from resnet_course.classroom.anomalies import COPY_RULE, OUTLIER_RULE, describe_copies, find_copies, find_outliers
 from resnet_course.classroom.submissions import Run, group_by, group_by_network, read_class
-from resnet_lib.comparisons import finding, plain_text
-from resnet_lib.figures import colour_of, label_of
+from resnet_lib.figures import colour_of, draw_pictures, label_of
 from resnet_lib.files import write_whole
-from resnet_lib.pages import (
-    align,
-    draw_svg,
-    format_cells,
-    format_error,
-    format_facts,
-    format_list,
-    format_page,
-    format_paragraph,
-    format_picture,
-    format_section,
-)
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import load_records, results_folder, summarize
+from resnet_lib.report import (
+    align,
+    finding,
+    format_error,
+    format_page,
+    origin,
+    plain_text,
+    shorten,
+    tally,
+)
 
 BOOK = ("digits", "digits-long", "cifar10-jpg")  # the runs that come with the book
 BOOK_RULE = (
@@ -48,7 +38,6 @@ MOST_DEPTHS, DEEPEST = 12, 9999  # in the picture
 FEWEST_STUDENTS = 3  # that a network has in the heading, where the class has so many
 CLASS_MEAN = {"marker": "s", "markersize": 4, "linewidth": 1}
 BOOK_MEAN = {**CLASS_MEAN, "marker": "D", "markerfacecolor": "none"}
-MOST_VALUES = 6  # of a setting
 MOST_LINES, MOST_LINES_PRINTED = 500, 5  # of a list, on the page and on the terminal
 
 
@@ -167,26 +156,9 @@ def settings(of_class: ClassRuns) -> tuple[str, dict[str, str]]:
     """What all recipes share, in a line, and the values of what differs between them, {setting: values}."""
     recipes = [vars(run.record.recipe) for run in of_class.runs]
     names = [name for name in recipes[0] if name not in ("depth", "shortcut", "seed")]
-    counts = {name: Counter(plain_text(str(recipe[name])) for recipe in recipes) for name in names}
-    shared = ", ".join(f"{name} {value}" for name, values in counts.items() if len(values) == 1 for value in values)
-    return shared, {name: _list_counts(values) for name, values in counts.items() if len(values) > 1}
-
-
-def origins(of_class: ClassRuns) -> dict[str, str]:
-    """On what and with what the class's runs were made, the most frequent first."""
-    entries = {"hardware": "device_name", "PyTorch": "torch"} | {n: n for n in ("resnet_lib", "commit", "date")}
-    environments = [run.record.environment for run in of_class.runs]
-    return {
-        name: _list_counts(
-            Counter(plain_text(environment.get(entry) or "not recorded") for environment in environments)
-        )
-        for name, entry in entries.items()
-    }
-
-
-def _list_counts(values: Counter[str]) -> str:
-    ranked = sorted(values.items(), key=lambda item: (-item[1], item[0]))
-    return "; ".join(shorten([f"{value} ({_count(runs, 'run')})" for value, runs in ranked], MOST_VALUES))
+    values = {name: [plain_text(str(recipe[name])) for recipe in recipes] for name in names}
+    shared = ", ".join(f"{name} {of_runs[0]}" for name, of_runs in values.items() if len(set(of_runs)) == 1)
+    return shared, {name: tally(of_runs) for name, of_runs in values.items() if len(set(of_runs)) > 1}
 
 
 def format_text(of_class: ClassRuns) -> str:
@@ -262,43 +234,28 @@ def _explain_marks(figure: Figure, has_book: bool, columns: int) -> None:
 def format_html(of_class: ClassRuns) -> str:
     """The report as one page, light or dark as its reader's system, for screens from 360 pixels on."""
     shared, differing = settings(of_class)
-    networks, book = by_network(of_class), beside_the_book(of_class)
-    sections = [
-        format_section(
-            headline(of_class),
-            _format_picture(of_class),
-            format_cells(networks, "Table by network"),
-            format_paragraph("Errors after the last epoch, over all recipes: mean ± standard deviation."),
-        ),
-        format_section(
-            "Beside the book",
-            format_cells(book, "Table beside the book") if book[1:] else format_paragraph("The book has none of them."),
-            format_paragraph(BOOK_RULE),
-        ),
-        format_section("Copies", format_paragraph(COPY_RULE), _format_list(of_class.copies)),
-        format_section("Outliers", format_paragraph(OUTLIER_RULE), _format_list(of_class.outliers)),
-        format_section("Files not used", _format_list(of_class.unusable)),
-        format_section(
-            "The recipes",
-            *([format_facts(differing)] if differing else []),
-            format_paragraph(f"All have {shared or 'nothing in common'}."),
-        ),
-        format_section("Where they were run", format_facts(origins(of_class))),
+    book = beside_the_book(of_class)
+    errors = "Errors after the last epoch, over all recipes: mean ± standard deviation."
+    lists = {"Copies": (COPY_RULE, of_class.copies), "Outliers": (OUTLIER_RULE, of_class.outliers)}
+    sections: list[dict[str, Any]] = [
+        {"heading": headline(of_class), **_picture(of_class), "cells": by_network(of_class), "notes": [errors]},
+        {"heading": "Beside the book", **({"cells": book} if book[1:] else {"lead": "The book has none of them."})}
+        | {"notes": [BOOK_RULE]},
     ]
-    return format_page(f"Class report: {of_class.size}", "\n".join(sections))
+    for heading, (rule, lines) in (lists | {"Files not used": ("", of_class.unusable)}).items():
+        sections.append({"heading": heading, "lead": rule, "listed": shorten(lines or ["None."], MOST_LINES)})
+    sections += [
+        {"heading": "The recipes", "lead": f"All have {shared or 'nothing in common'}.", "facts": differing},
+        {"heading": "Where they were run", "facts": origin(run.record for run in of_class.runs)},
+    ]
+    return format_page(f"Class report: {of_class.size}", sections)
 
 
-def _format_list(items: Sequence[str]) -> str:
-    return format_list(shorten(items, MOST_LINES)) if items else format_paragraph("None.")
-
-
-def _format_picture(of_class: ClassRuns) -> str:
+def _picture(of_class: ClassRuns) -> dict[str, Any]:
     if not drawn_depths(of_class):
-        return format_paragraph(f"No network of at most {DEEPEST:,} layers to draw.")
+        return {"lead": f"No network of at most {DEEPEST:,} layers to draw."}
     panels = len({run.record.recipe.shortcut for run in of_class.runs})
-    wide = draw_svg(lambda figure: draw_runs(figure, of_class, stacked=False), (6.8, 3.8))
-    narrow = draw_svg(lambda figure: draw_runs(figure, of_class, stacked=True), (3.4, 1.2 + 2.4 * panels))
     means = [f"{line[0]}, {line[1]} layers: {line[2]}" for line in by_network(of_class)[1:]]
     listed = "; ".join(shorten(means, 2 * MOST_DEPTHS))
     alt = f"A dot for each run's training error. Means of the class in percent: {listed}."
-    return format_picture(wide, narrow, alt)
+    return {"picture": draw_pictures(lambda figure, stacked: draw_runs(figure, of_class, stacked), panels), "alt": alt}

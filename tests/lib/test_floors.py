@@ -20,9 +20,7 @@ for package in PACKAGES:
 FLOORS = {
     "__main__": 14,
     "report": 13,
-    "pages": 12,
     "figures": 11,
-    "comparisons": 10,
     "experiments": 9,
     "environment": 0,
     "cluster": 8,
