@@ -1,0 +1,161 @@
+"""Plant faults, one at a time, and see whether the suite notices: how strong the tests are, measured outside of them.
+
+python -m tests.faults               every fault that has no result yet; results stay in _build/faults.json
+python -m tests.faults NAME ...      these, again
+python -m tests.faults --dry-run     only see that every fault still has its place in the code
+
+A fault is one line below the file that it is planted in: its name, the text that stands there once, and what takes its
+place. Each runs the tests of its package, those named like its file first, in one process; a failure or a run that
+does not end catches it.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "_build" / "faults.json"
+TESTS = {"resnet_lib": "tests/lib", "resnet_course": "tests/course"}
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts=--doctest-modules -m 'not slow'")
+LIMIT = 1200  # seconds for the tests of a package, which take about a third of it
+
+FAULTS = r"""
+resnet_lib/blocks.py
+  no ReLU between the convolutions: out = F.relu(self.bn1(self.conv1(x))) => out = self.bn1(self.conv1(x))
+  input of Residual not added: return F.relu(out + x) => return F.relu(out)
+  no ReLU in the middle of Bottleneck: out = self.relu(self.bn2(self.conv2(out))) => out = self.bn2(self.conv2(out))
+  stage of Residual without its stride: num_channels, use_1x1conv=True, strides=2)) => num_channels, use_1x1conv=True))
+  option A pads on one side: self.before = (out_channels - in_channels) // 2 => self.before = 0
+  option A takes the other pixels: x[:, :, :: self.stride, :: self.stride]
+    => x[:, :, self.stride - 1 :: self.stride, self.stride - 1 :: self.stride]
+  projection without BatchNorm: in_channels, out_channels, stride, bias), nn.BatchNorm2d(out_channels))
+    => in_channels, out_channels, stride, bias))
+resnet_lib/networks.py
+  variance from the wrong fan: mode="fan_out" => mode="fan_in"
+  zero start in the wrong BatchNorm: nn.init.zeros_(module.bn3.weight) => nn.init.zeros_(module.bn2.weight)
+  a block too few in ResNet-101: [3, 4, 23, 3] => [3, 4, 22, 3]
+  last stage forgets the bias: make_layer(block, 256 * expansion, 512, layers[3], 2, shortcut, bias)
+    => make_layer(block, 256 * expansion, 512, layers[3], 2, shortcut)
+  pooling of the stem like LeNet's: nn.MaxPool2d(kernel_size=3, stride=2, padding=1) => nn.MaxPool2d(2)
+  network for CIFAR left as PyTorch draws it: self.fc = nn.Linear(4 * width, num_classes)\n        initialize(self)
+    => self.fc = nn.Linear(4 * width, num_classes)
+resnet_lib/augment.py
+  no crop reaches the last place: places = 2 * PADDING + 1 => places = 2 * PADDING
+  mirrored upside down: columns = torch.where(mirrored, columns.flip(1), columns)
+    => rows = torch.where(mirrored, rows.flip(1), rows)
+  padding on one side: padded[:, :, PADDING:-PADDING, PADDING:-PADDING] = images
+    => padded[:, :, : -2 * PADDING, : -2 * PADDING] = images
+  padding is black: self.padding_value = self.mean.flatten().round() => self.padding_value = 0 * self.mean.flatten()
+  the same crops in every epoch: held.copy_(drawn) => held.copy_(held)
+resnet_lib/recipes.py
+  True counts as 1: if isinstance(value, bool) or not (isinstance => if not (isinstance
+  two layers are a network: if depth < 8 or => if depth < 2 or
+  warm-up at other depths: warm_up=depth == 110 => warm_up=depth >= 56
+  another digest in the file name: digest[:8] => digest[-8:]
+"""
+
+
+class Fault(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+def read(table: str) -> list[Fault]:
+    """The faults of the table: a file on a line of its own, then its faults, "name: old => new", in one line or two."""
+    faults, file = [], ""
+    for line in filter(None, table.replace("\n    =>", " =>").splitlines()):
+        if line.startswith("  "):
+            name, _, change = line.strip().replace("\\n", "\n").partition(": ")
+            old, _, new = change.partition(" => ")
+            faults.append(Fault(name, file, old, new))
+        else:
+            file = line
+    return faults
+
+
+def misplaced(fault: Fault) -> str | None:
+    """What is wrong with a fault's place in the code, if anything."""
+    path = ROOT / fault.file
+    times = path.read_text(encoding="utf-8").count(fault.old) if path.is_file() else 0
+    return None if times == 1 else f"{fault.name}: its text stands {times} times in {fault.file}: {fault.old}"
+
+
+def copy_of_checkout(folder: Path) -> Path:
+    """What git tracks or would track, as it is now."""
+    listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in names:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def test(copy: Path, file: str) -> str | None:
+    """Run the tests of the package that this file belongs to, and return what noticed something, if anything did."""
+    package, *inner = Path(file).with_suffix("").parts
+    near = sorted({path for word in inner for path in (copy / TESTS[package]).glob(f"test_*{word.strip('_')}*.py")})
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    for targets in ([copy / file, *near], [copy / package, copy / TESTS[package]]):
+        command = [sys.executable, "-m", "pytest", *OPTIONS, *targets]
+        try:
+            done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return "did not end"
+        if done.returncode:
+            lines = (done.stdout + done.stderr).splitlines()
+            noticed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+            return (noticed or lines[-1:] or ["no output"])[0][:160]
+    return None
+
+
+def plant(fault: Fault, copy: Path) -> str | None:
+    path = copy / fault.file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace(fault.old, fault.new), encoding="utf-8")
+    try:
+        return test(copy, fault.file)
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="plant these alone, whether or not they have a result")
+    parser.add_argument("--dry-run", action="store_true", help="only see that every fault has its place")
+    options = parser.parse_args()
+    faults = read(FAULTS)
+    unknown = sorted(set(options.names) - {fault.name for fault in faults})
+    problems = [f"no fault is named {name!r}" for name in unknown] + [*filter(None, map(misplaced, faults))]
+    if problems:
+        sys.exit("\n".join(problems))
+    if options.dry_run:
+        print(f"{len(faults)} faults have their places")
+        return
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = copy_of_checkout(Path(folder))
+        for package in TESTS:
+            if problem := test(copy, package):
+                sys.exit(f"{package} fails without any fault: {problem}")
+        for fault in faults:
+            if fault.name in options.names or (not options.names and fault.name not in results):
+                results[fault.name] = plant(fault, copy)
+                RESULTS.parent.mkdir(exist_ok=True)
+                RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
+                print(f"{fault.file:40} {fault.name:40} {results[fault.name] or 'SURVIVED'}", flush=True)
+    known = [fault for fault in faults if fault.name in results]
+    survivors = [fault.name for fault in known if results[fault.name] is None]
+    print(f"{len(known) - len(survivors)} of {len(known)} faults caught; survived: {', '.join(survivors) or 'none'}")
+
+
+if __name__ == "__main__":
+    main()
