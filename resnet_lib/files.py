@@ -1,9 +1,22 @@
-"""Files that are whole or not there: written at once, and set aside instead of deleted."""
+"""Files that are whole or not there: written at once, downloaded and verified, and set aside instead of deleted."""
 
 import glob
+import hashlib
 import itertools
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+PATIENCE = 30.0  # seconds in which a mirror must send LEAST bytes; else the next one is asked
+LEAST = 500_000
+MOST = 1_000_000_000  # bytes, where a mirror that never ends is cut off
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -52,3 +65,64 @@ def make_folder(path: Path) -> Path:
     except (FileExistsError, NotADirectoryError):
         raise ValueError(f"out must be a folder, got {path}, where a file is in the way: name another") from None
     return path
+
+
+def fetch(path: Path, md5: str, mirrors: Sequence[str]) -> Path:
+    """The file with that MD5 at ``path``, downloaded unless it lies there already.
+
+    The mirrors, addresses with ``{}`` for the file's name, are asked in turn. Another file at ``path`` is set aside,
+    with a warning. Of several processes one downloads and the others wait.
+
+    Raises:
+        ConnectionError: no mirror brought the file; the sentence says why not, and how to do without them.
+        OSError: the file can't be read or written.
+    """
+    if _has_md5(path, md5):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not _has_md5(path, md5):  # now it may be: another process had its turn first
+            if path.exists():
+                aside = set_aside(path)
+                warnings.warn(f"{path} was not what belongs there (MD5 {md5}); it is now {aside.name}", stacklevel=4)
+            write_whole(path, _download(path, md5, mirrors))
+    return path
+
+
+def _has_md5(path: Path, md5: str) -> bool:
+    return path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+
+
+def _download(path: Path, md5: str, mirrors: Sequence[str]) -> bytes:
+    failures: list[str] = []
+    for url in (mirror.format(path.name) for mirror in mirrors):
+        try:
+            content = _receive(url)
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
+                return content
+            failure = f"sends another file, of {len(content)} bytes"
+        except Exception as error:  # a malformed answer makes urllib raise almost anything
+            failure = " ".join(str(error).split())
+        failures.append(f"{urlsplit(url).netloc}: {failure}")
+    raise ConnectionError(
+        f"{path.name} can't be downloaded ({'; '.join(failures)}): try again later, or get the file with MD5 {md5} "
+        f"elsewhere and put it at {path}"
+    )
+
+
+def _receive(url: str) -> bytes:
+    """What a mirror sends, watched by the count and the clock, since it may never end."""
+    request = Request(url, headers={"User-Agent": "resnet_lib"})  # some servers turn Python's own name away
+    with (
+        urlopen(request, timeout=PATIENCE) as answer,
+        tqdm(total=answer.length, desc=urlsplit(url).netloc, unit="B", unit_scale=True) as bar,
+    ):
+        content, since, before = bytearray(), monotonic(), 0
+        while len(content) < MOST and (piece := answer.read1(1 << 18)):
+            content += piece
+            bar.update(len(piece))
+            if monotonic() - since > PATIENCE:
+                if len(content) - before < LEAST:
+                    raise TimeoutError(f"sends fewer than {LEAST} bytes in {PATIENCE:g} s")
+                since, before = monotonic(), len(content)
+    return bytes(content)
