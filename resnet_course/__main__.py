@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_course.classroom.class_report import make_class_report
-from resnet_course.probes import MEASUREMENTS, record_all
+from resnet_course.probes import MEASUREMENTS, record_measurements
 from resnet_lib import __version__
 from resnet_lib.__main__ import Parser, add_command
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="replace")
     try:
         if args.command == "probes":
-            print(*record_all(args.out, args.only), sep="\n")
+            print(*record_measurements(args.out, args.only), sep="\n")
         else:
             print(make_class_report(args.folder, args.out))
     except KeyboardInterrupt:

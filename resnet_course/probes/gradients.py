@@ -1,4 +1,4 @@
-"""How large gradients are, and how much the gradients at two inputs have to do with each other.
+"""How large gradients are, how long they stay right, and how much those at two inputs have to do with each other.
 
 Sources
 -------
@@ -15,8 +15,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from resnet_lib._arguments import check_count
 
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
@@ -80,7 +78,7 @@ def gradient_agreement(
         moved = copy.deepcopy(model)
         with torch.no_grad():
             for name, direction in before.items():
-                weight = moved.get_submodule(name).weight
+                weight = weight_layers(moved)[name].weight
                 weight -= size * weight.norm() * direction.view_as(weight).float()
         after = _weight_gradients(moved, images, labels)
         cosines = [direction @ F.normalize(after[name].double().flatten(), dim=0) for name, direction in before.items()]
@@ -128,17 +126,6 @@ def input_gradients(model: nn.Module, inputs: torch.Tensor, output: int = 0) -> 
     return torch.autograd.grad(model(inputs)[:, output].sum(), inputs)[0].flatten(1)
 
 
-def points_on_line(start: torch.Tensor, end: torch.Tensor, points: int) -> torch.Tensor:
-    """Equally spaced inputs from ``start`` to ``end``: two of shape (…) → (points, …).
-
-    >>> points_on_line(torch.tensor([0.0]), torch.tensor([1.0]), 3).flatten()
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    check_count("points", points, at_least=2)
-    weights = torch.linspace(0, 1, points).view(-1, *[1] * start.dim())
-    return start + weights * (end - start)
-
-
 def autocorrelation(values: torch.Tensor, max_lag: int) -> torch.Tensor:
     """How alike a sequence is to itself, shifted by 0, 1, …, max_lag places; 1 for shift 0.
 
@@ -147,58 +134,69 @@ def autocorrelation(values: torch.Tensor, max_lag: int) -> torch.Tensor:
 
     Shapes: values (T,) or (T, D), where the product is the inner product → (max_lag + 1,).
 
-    Raises:
-        ValueError: a lag as long as the sequence, or a constant sequence, which has none.
+    A constant sequence has none: not a number.
 
     Source: Balduzzi et al. 2017, figure 2.
 
     >>> autocorrelation(torch.tensor([1.0, -1.0, 1.0, -1.0]), 2)
     tensor([ 1.0000, -0.7500,  0.5000])
     """
-    check_count("max_lag", max_lag, at_least=0)
-    if max_lag >= len(values):
-        raise ValueError(f"max_lag must be below the number of values, {len(values)}, got {max_lag}")
     centred = values.reshape(len(values), -1).double()
     centred = centred - centred.mean(0)
-    total = centred.square().sum()
-    if not total > 0:
-        raise ValueError("values must vary to have an autocorrelation, but they are all the same")
     products = [(centred[: len(centred) - lag] * centred[lag:]).sum() for lag in range(max_lag + 1)]
-    return (torch.stack(products) / total).float()
-
-
-def white_noise(points: int, generator: torch.Generator) -> torch.Tensor:
-    """Independent normal numbers, (points,): the value at one place says nothing about the next.
-
-    >>> white_noise(3, torch.Generator().manual_seed(0)).shape
-    torch.Size([3])
-    """
-    return torch.randn(points, generator=generator)
-
-
-def brown_noise(points: int, generator: torch.Generator) -> torch.Tensor:
-    """A random walk, (points,): each value is the one before and a normal step.
-
-    >>> brown_noise(3, torch.Generator().manual_seed(0)).shape
-    torch.Size([3])
-    """
-    return white_noise(points, generator).cumsum(0)
+    return (torch.stack(products) / centred.square().sum()).float()
 
 
 def mean_cosine(gradients: torch.Tensor) -> float:
     """The mean cosine between the gradients at two different inputs, over all pairs: (N, D) → one number.
-
-    Raises:
-        ValueError: fewer than two inputs.
 
     Source: Balduzzi et al. 2017, theorem 1, where the correlation is taken over random weights.
 
     >>> mean_cosine(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
     0.0
     """
-    n = len(gradients)
-    if n < 2:
-        raise ValueError(f"gradients must hold at least 2 rows, got {n}")
-    directions = F.normalize(gradients.double(), dim=1)
+    n, directions = len(gradients), F.normalize(gradients.double(), dim=1)
     # |Σ u|² holds each pair twice, and each direction with itself once.
     return ((directions.sum(0).square().sum() - directions.square().sum()) / (n * (n - 1))).item()
+
+
+class LineNet(nn.Module):
+    """A fully connected network from one number to one number, of ``depth`` hidden layers with ``width`` ReLUs each.
+
+    The first layer has random biases, so that its ReLUs switch at different places. Each further layer takes its input
+    h to ReLU, to random weights W of variance 2/width, and
+
+    - plain: to BatchNorm, h ← BN(W·ReLU(h));
+    - residual: back to where it came from, h ← h + β·W·ReLU(BN(h)).
+
+    BatchNorm has no parameters of its own. Its mean and variance are those of the inputs given, and count as
+    constants for the gradient, so that each input has a gradient of its own.
+
+    Shapes: (N, 1) → (N, 1).
+
+    Source: Balduzzi et al. 2017, figures 1 and 2: 200 ReLUs a layer, 256 inputs from -2 to 2, β = 1 and β = 0.1.
+
+    >>> LineNet(3, residual=True)(torch.linspace(-2, 2, 5).unsqueeze(1)).shape
+    torch.Size([5, 1])
+    """
+
+    def __init__(self, depth: int, residual: bool = False, width: int = 200, beta: float = 1.0) -> None:
+        super().__init__()
+        self.residual, self.beta = residual, beta
+        self.first = nn.Linear(1, width)
+        self.hidden = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth - 1))
+        self.last = nn.Linear(width, 1, bias=False)
+        nn.init.normal_(self.first.weight)
+        nn.init.normal_(self.first.bias)
+        for layer in [*self.hidden, self.last]:
+            nn.init.normal_(layer.weight, std=(2 / width) ** 0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.first(x)
+        for layer in self.hidden:
+            h = h + self.beta * layer(F.relu(_normalise(h))) if self.residual else _normalise(layer(F.relu(h)))
+        return self.last(F.relu(h))
+
+
+def _normalise(h: torch.Tensor) -> torch.Tensor:
+    return (h - h.mean(0).detach()) / h.std(0).detach().clamp_min(1e-6)

@@ -1,9 +1,7 @@
 """Lesions: take blocks out of a trained network, or change their order, and see what is lost.
 
-Sources
--------
-Veit, Wilber, Belongie 2016, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
-    https://arxiv.org/abs/1605.06431, section 4.
+Source: Veit, Wilber, Belongie 2016, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
+https://arxiv.org/abs/1605.06431, section 4.
 """
 
 import copy
@@ -13,21 +11,15 @@ import torch
 from torch import nn
 
 from resnet_course.probes.variants import Block, blocks_of
-from resnet_lib._arguments import check_choice, check_count
 from resnet_lib.datasets import Dataset
 from resnet_lib.training import evaluate
 
 
-def keeps_shape(block: Block) -> bool:
-    """Does the block hand on as many channels and pixels as it gets?
-
-    >>> from resnet_lib.blocks import BasicBlock
-    >>> keeps_shape(BasicBlock(4, 4)), keeps_shape(BasicBlock(4, 8, stride=2))
-    (True, False)
-    """
-    convolutions = [module for name, module in block.named_children() if name.startswith("conv")]
-    stride = max(conv.stride[0] for conv in convolutions)
-    return stride == 1 and convolutions[0].in_channels == convolutions[-1].out_channels
+def _keeps_shape(block: Block) -> bool:
+    """Does the block hand on as many channels and pixels as it gets?"""
+    convolutions = [layer for layer in block.children() if isinstance(layer, nn.Conv2d)]
+    same_channels = convolutions[0].in_channels == convolutions[-1].out_channels
+    return same_channels and all(layer.stride[0] == 1 for layer in convolutions)
 
 
 def removable_blocks(model: nn.Module) -> list[str]:
@@ -40,7 +32,7 @@ def removable_blocks(model: nn.Module) -> list[str]:
     >>> removable_blocks(cifar_resnet(14, "none"))
     ['layer1.0', 'layer1.1', 'layer2.1', 'layer3.1']
     """
-    return [name for name, block in blocks_of(model).items() if block.downsample is not None or keeps_shape(block)]
+    return [name for name, block in blocks_of(model).items() if block.downsample is not None or _keeps_shape(block)]
 
 
 def lesion(model: nn.Module, removed: Iterable[str]) -> nn.Module:
@@ -60,29 +52,21 @@ def lesion(model: nn.Module, removed: Iterable[str]) -> nn.Module:
       )
     )
     """
-    removed = list(removed)
+    model, removable = copy.deepcopy(model), removable_blocks(model)
+    blocks = blocks_of(model)
     for name in removed:
-        check_choice("removed", name, removable_blocks(model))
-    model = copy.deepcopy(model)
-    for name in removed:
-        block = model.get_submodule(name)
+        if name not in removable:
+            raise ValueError(f"removed must name blocks among {', '.join(removable)}, got {name!r}")
+        block = blocks[name]
         rest = nn.Identity() if block.downsample is None else nn.Sequential(block.downsample, nn.ReLU())
-        _replace(model, name, rest.train(block.training))
+        model.set_submodule(name, rest.train(block.training))
     return model
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
-
-
-MOST_REMOVABLE = 12  # 4,096 subsets
 
 
 def lesion_table(model: nn.Module, data: Dataset) -> list[tuple[int, float]]:
     """The test error in percent for every subset of removable blocks: (bitmask, error), from 0, the whole network, up.
 
-    Bit i of the mask is 1 where block i of `removable_blocks` is removed. The list is plain data: JSON can hold it.
+    Bit i of the mask is 1 where block i of `removable_blocks` is removed.
 
     Raises:
         ValueError: more than 12 removable blocks, which have too many subsets.
@@ -96,8 +80,8 @@ def lesion_table(model: nn.Module, data: Dataset) -> list[tuple[int, float]]:
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
     names = removable_blocks(model)
-    if len(names) > MOST_REMOVABLE:
-        raise ValueError(f"model must have at most {MOST_REMOVABLE} removable blocks, got {len(names)}")
+    if len(names) > 12:
+        raise ValueError(f"model must have at most 12 removable blocks, got {len(names)}: 4,096 subsets are enough")
     images = data.normalise(data.test_images)
     table = []
     for mask in range(2 ** len(names)):
@@ -114,7 +98,6 @@ def choose_blocks(model: nn.Module, count: int, generator: torch.Generator) -> l
     3
     """
     names = removable_blocks(model)
-    check_count("count", count, at_least=0)
     if count > len(names):
         raise ValueError(f"count must be at most {len(names)}, the number of removable blocks, got {count}")
     return [names[i] for i in torch.randperm(len(names), generator=generator)[:count].tolist()]
@@ -125,9 +108,6 @@ def swap_blocks(model: nn.Module, swaps: int, generator: torch.Generator) -> nn.
 
     Only blocks that keep their shape take part, so that each fits where it comes to stand.
 
-    Raises:
-        ValueError: no stage has two such blocks.
-
     Source: Veit et al. 2016, section 4.3.
 
     >>> from resnet_lib.networks import cifar_resnet
@@ -136,18 +116,15 @@ def swap_blocks(model: nn.Module, swaps: int, generator: torch.Generator) -> nn.
     >>> torch.equal(swapped.layer1[0].conv1.weight, model.layer1[1].conv1.weight)
     True
     """
-    check_count("swaps", swaps, at_least=0)
     model = copy.deepcopy(model)
     by_stage: dict[str, list[str]] = {}
     for name, block in blocks_of(model).items():
-        if keeps_shape(block):
+        if _keeps_shape(block):
             by_stage.setdefault(name.rpartition(".")[0], []).append(name)
     pairs = [(a, b) for names in by_stage.values() for i, a in enumerate(names) for b in names[i + 1 :]]
-    if not pairs:
-        raise ValueError("model must have two blocks of the same shape in a stage, but no stage has")
     for choice in torch.randint(len(pairs), (swaps,), generator=generator).tolist():
         first, second = pairs[choice]
         one, other = model.get_submodule(first), model.get_submodule(second)
-        _replace(model, first, other)
-        _replace(model, second, one)
+        model.set_submodule(first, other)
+        model.set_submodule(second, one)
     return model

@@ -6,11 +6,10 @@ by the next call; one made elsewhere, or with other versions, is set aside and m
 
 import inspect
 import json
-import math
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import torch
 from tqdm.auto import tqdm
 
 from resnet_course.probes.measurements import MEASUREMENTS, Unit
-from resnet_lib._arguments import check_choice
 from resnet_lib.environment import describe_environment
 from resnet_lib.files import make_folder, set_aside, write_whole
 from resnet_lib.parallel import one_per_core
@@ -27,47 +25,40 @@ FORMAT = "resnet_lib probes 1"
 MAY_DIFFER = ("date", "commit")  # within one record
 
 
-def record_all(out: str | Path, names: Sequence[str] = tuple(MEASUREMENTS)) -> list[Path]:
-    """Make the records of all measurements in the folder ``out``, and return their paths.
+def record_measurements(out: str | Path, names: Iterable[str] = tuple(MEASUREMENTS)) -> list[Path]:
+    """Make or continue the records of these `MEASUREMENTS` in the folder ``out``, NAME.json, and return their paths.
+
+    On each core one unit runs in one thread. A file is written anew after each unit; what is in it is not done again.
+    An interrupt (Ctrl-C) keeps the units that are done.
 
     Raises:
-        ValueError: an unknown name, or an ``out`` that is a file.
+        ValueError: an ``out`` that is a file.
+        KeyError: an unknown name.
     """
-    for name in names:
-        check_choice("names", name, MEASUREMENTS)
-    return [record(name, out) for name in names]
+    folder = make_folder(Path(out))
+    return [_record(name, folder / f"{name}.json") for name in names]
 
 
-def record(name: str, out: str | Path) -> Path:
-    """Make or continue the record of one measurement, ``out``/``name``.json, and return its path.
-
-    On each core one unit runs in one thread. The file is written anew after each unit; what is in it is not done
-    again. An interrupt (Ctrl-C) keeps the units that are done.
-
-    Raises:
-        ValueError: an unknown name, or an ``out`` that is a file.
-    """
-    check_choice("name", name, MEASUREMENTS)
-    path = make_folder(Path(out)) / f"{name}.json"
-    measurement = MEASUREMENTS[name]
-    about = inspect.getdoc(measurement.measure) or ""
-    content = {"format": FORMAT, "name": name, "about": about, "environment": describe_environment(torch.device("cpu"))}
-    rows = _rows_to_keep(path, content["environment"], measurement.units)
-    missing = [unit for unit in measurement.units if unit not in [row["unit"] for row in rows]]
-    order = {json.dumps(unit): place for place, unit in enumerate(measurement.units)}
+def _record(name: str, path: Path) -> Path:
+    measure, units = MEASUREMENTS[name]
+    about = inspect.getdoc(measure) or ""
+    environment = describe_environment(torch.device("cpu"))
+    content = {"format": FORMAT, "name": name, "about": about, "environment": environment}
+    rows = _rows_to_keep(path, environment, units)
+    done = [row["unit"] for row in rows]
     writing = threading.Lock()
 
     def run(unit: Unit) -> None:
         start = time.perf_counter()
-        result = measurement.measure(**unit)
+        result = measure(**unit)
         with writing:
             rows.append({"unit": unit, "seconds": round(time.perf_counter() - start, 1), **rounded(result)})
-            rows.sort(key=lambda row: order[json.dumps(row["unit"])])
+            rows.sort(key=lambda row: units.index(row["unit"]))
             write_whole(path, _as_text(content, rows).encode())
             bar.update()
 
-    with tqdm(total=len(measurement.units), initial=len(rows), desc=name) as bar:
-        one_per_core(run, missing)
+    with tqdm(total=len(units), initial=len(rows), desc=name) as bar:
+        one_per_core(run, [unit for unit in units if unit not in done])
     return path
 
 
@@ -78,15 +69,15 @@ def _as_text(content: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 
 def _rows_to_keep(path: Path, environment: dict[str, Any], units: list[Unit]) -> list[dict[str, Any]]:
+    """What a file holds of these units; a file that can't be continued is set aside."""
     if not path.exists():
         return []
     try:
-        content = load_record(path)
+        content = load_measurement(path)
         for key, value in environment.items():
-            if key not in MAY_DIFFER and content["environment"].get(key) != value:
-                raise ValueError(
-                    f"{path} was made with {key} {content['environment'].get(key)}, and here it is {value}"
-                )
+            then = content["environment"].get(key)
+            if key not in MAY_DIFFER and then != value:
+                raise ValueError(f"{path} was made with {key} {then}, and here it is {value}")
     except ValueError as error:
         aside = set_aside(path)
         warnings.warn(f"{error}; it is now {aside.name}, and the measurement is made anew", stacklevel=3)
@@ -94,7 +85,7 @@ def _rows_to_keep(path: Path, environment: dict[str, Any], units: list[Unit]) ->
     return [row for row in content["rows"] if row["unit"] in units]
 
 
-def load_record(path: str | Path) -> dict[str, Any]:
+def load_measurement(path: str | Path) -> dict[str, Any]:
     """Read the record of a measurement: its name, what it is about, the environment, and one row a unit.
 
     Raises:
@@ -102,25 +93,20 @@ def load_record(path: str | Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"it does not say {FORMAT!r}")
+        if not (isinstance(content.get("environment"), dict) and isinstance(content.get("rows"), list)):
+            raise ValueError("it lacks its environment or its rows")
     except ValueError as error:
         raise ValueError(f"{path} is not a record of a measurement: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a record of a measurement: it does not say {FORMAT!r}")
-    if not (isinstance(content.get("environment"), dict) and isinstance(content.get("rows"), list)):
-        raise ValueError(f"{path} is not a record of a measurement: it lacks its environment or its rows")
     return content
 
 
-def rounded(value: Any, digits: int = 4) -> Any:
-    """Every number in nested dictionaries and lists, rounded to so many significant digits; not finite: None.
+def rounded(value: Any) -> Any:
+    """Every number in nested dictionaries and lists, rounded to four significant digits; not finite: None.
 
     >>> rounded({"a": [1234567.0, 0.000123456, float("inf")], "b": 3})
     {'a': [1235000.0, 0.0001235, None], 'b': 3}
     """
-    if isinstance(value, dict):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item, digits) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    return value
+    text = json.dumps(value)
+    return json.loads(text, parse_float=lambda digits: float(f"{float(digits):.4g}"), parse_constant=lambda name: None)

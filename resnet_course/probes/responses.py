@@ -3,13 +3,16 @@
 Source: He et al. 2016, https://arxiv.org/abs/1512.03385, section 4.2 and figure 7.
 """
 
+import copy
+import functools
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 from resnet_course.probes.variants import blocks_of, last_norm
 
 
-@torch.no_grad()
 def response_std(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
     """The standard deviation of each 3×3 layer's response, by the name of its BatchNorm, in evaluation mode.
 
@@ -24,16 +27,11 @@ def response_std(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
     >>> list(response_std(cifar_resnet(8, in_channels=1), torch.rand(4, 1, 8, 8)))[:3]
     ['bn1', 'layer1.0.bn1', 'layer1.0.bn2']
     """
-    norms = {
-        name: module
-        for name, module in model.named_modules()
-        if name.rpartition(".")[2] in ("bn1", "bn2", "bn3") and "downsample" not in name.split(".")
-    }
-    outputs = _run_and_watch(model, images, list(norms.values()))
-    return {name: output.std().item() for name, output in zip(norms, outputs, strict=True)}
+    paths = [name.split(".") for name, _ in model.named_modules()]
+    norms = [".".join(path) for path in paths if path[-1] in ("bn1", "bn2", "bn3") and "downsample" not in path]
+    return {name: output.std().item() for name, output in _run_and_watch(model, images, norms).items()}
 
 
-@torch.no_grad()
 def branch_shares(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
     """Of each residual block, the size of what the branch adds beside what the shortcut brings: ‖F(x)‖ / ‖x‖.
 
@@ -47,27 +45,21 @@ def branch_shares(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
     >>> list(branch_shares(cifar_resnet(8, in_channels=1), torch.rand(4, 1, 8, 8)))
     ['layer1.0', 'layer2.0', 'layer3.0']
     """
-    blocks = {name: block for name, block in blocks_of(model).items() if block.downsample is not None}
-    ends = [getattr(block, last_norm(block)) for block in blocks.values()]
-    branches = _run_and_watch(model, images, ends)
-    shortcuts = _run_and_watch(model, images, [block.downsample for block in blocks.values()])
-    pairs = zip(blocks, branches, shortcuts, strict=True)
-    return {name: (branch.norm() / shortcut.norm()).item() for name, branch, shortcut in pairs}
+    ends = {name: last_norm(block) for name, block in blocks_of(model).items() if block.downsample is not None}
+    names = [f"{name}.{part}" for name, norm in ends.items() for part in (norm, "downsample")]
+    sizes = {name: output.norm() for name, output in _run_and_watch(model, images, names).items()}
+    return {name: (sizes[f"{name}.{norm}"] / sizes[f"{name}.downsample"]).item() for name, norm in ends.items()}
 
 
-def _run_and_watch(model: nn.Module, images: torch.Tensor, modules: list[nn.Module]) -> list[torch.Tensor]:
-    """What each of the modules puts out for these images; the model's mode stays."""
-    outputs: list[torch.Tensor] = []
-    # A copy, since a block adds its shortcut into the tensor that BatchNorm has put out.
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output: outputs.append(output.clone()))
-        for module in modules
-    ]
-    mode = model.training
-    try:
-        model.eval()(images)
-    finally:
-        model.train(mode)
-        for hook in hooks:
-            hook.remove()
+@torch.no_grad()
+def _run_and_watch(model: nn.Module, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """What each of the modules of these names puts out for these images, in evaluation mode."""
+    model, outputs = copy.deepcopy(model).eval(), {}
+
+    def keep(name: str, module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        outputs[name] = output.clone()  # since a block adds its shortcut into the tensor that BatchNorm has put out
+
+    for name in names:
+        model.get_submodule(name).register_forward_hook(functools.partial(keep, name))
+    model(images)
     return outputs

@@ -1,12 +1,12 @@
 """Networks with one thing changed: without BatchNorm, with weaker branches, with blocks added that do nothing.
 
-Each function changes the network that it is given, in place, and returns it, unless it says that it returns a copy.
-
 Sources
 -------
 Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 5.1: the last BatchNorm of a branch starts at zero.
+Mishkin, Matas 2016, "All you need is a good init", https://arxiv.org/abs/1511.06422, algorithm 1: unit responses.
+Hardt, Ma 2017, https://arxiv.org/abs/1611.04231: a layer should express the identity easily.
 Zhang, Dauphin, Ma 2019, "Fixup Initialization", https://arxiv.org/abs/1901.09321: no BatchNorm, weaker branches.
-De, Smith 2020, https://arxiv.org/abs/2002.10444: BatchNorm makes branches weaker; a learned factor does so without.
+De, Smith 2020, https://arxiv.org/abs/2002.10444: BatchNorm makes branches weaker; SkipInit's factor does so without.
 """
 
 import copy
@@ -14,9 +14,9 @@ import copy
 import torch
 from torch import nn
 
-from resnet_lib._arguments import check_count, check_not_negative
 from resnet_lib.blocks import BasicBlock, Bottleneck
-from resnet_lib.networks import zero_last_batchnorm
+from resnet_lib.networks import cifar_resnet, zero_last_batchnorm
+from resnet_lib.parallel import seeded
 
 Block = BasicBlock | Bottleneck
 
@@ -24,7 +24,6 @@ Block = BasicBlock | Bottleneck
 def blocks_of(model: nn.Module) -> dict[str, Block]:
     """The blocks of a network by name, from the first to the last.
 
-    >>> from resnet_lib.networks import cifar_resnet
     >>> list(blocks_of(cifar_resnet(8)))
     ['layer1.0', 'layer2.0', 'layer3.0']
     """
@@ -40,16 +39,45 @@ def last_norm(block: Block) -> str:
     return "bn3" if isinstance(block, Bottleneck) else "bn2"
 
 
-def remove_batchnorm(model: nn.Module) -> nn.Module:
-    """Take every BatchNorm out. The convolutions get a bias, since BatchNorm's goes with it.
+def insert_zero_blocks(model: nn.Module, count: int) -> nn.Module:
+    """A copy, deeper by ``count`` blocks behind each stage's last one, that computes the same to the last bit.
 
-    The weights stay as they were drawn: He's initialization, which keeps the size of the signal from layer to layer
-    without BatchNorm.
+    The last BatchNorm of a new block has weight and bias zero, so its branch adds 0, and ReLU does nothing to what has
+    been through a ReLU. All of it can learn.
 
-    >>> from resnet_lib.networks import cifar_resnet
-    >>> model = remove_batchnorm(cifar_resnet(8))
-    >>> any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    False
+    Raises:
+        ValueError: a plain network, in which such a block would put out zeros.
+
+    Source: the construction of He et al. 2016, section 1, made with the zeros of Goyal et al. 2017, section 5.1.
+
+    >>> len(blocks_of(insert_zero_blocks(cifar_resnet(8), 2)))
+    9
+    """
+    model = copy.deepcopy(model)
+    for stage in (stage for name, stage in model.named_children() if name.startswith("layer")):
+        block = stage[-1]
+        if block.downsample is None:
+            raise ValueError("model must be residual: a plain block of zeros puts out zeros, and not its input")
+        out_channels = getattr(block, last_norm(block)).num_features
+        for _ in range(count):
+            new = type(block)(out_channels, out_channels // block.expansion, shortcut="B")
+            zero_last_batchnorm(new)
+            stage.append(new.train(block.training))
+    return model
+
+
+def _near_identity(model: nn.Module, images: torch.Tensor) -> None:
+    """Every convolution of a block starts as the identity and a tenth of the weights that it was drawn with."""
+    for conv in (module for block in blocks_of(model).values() for module in block.modules()):
+        if isinstance(conv, nn.Conv2d):
+            with torch.no_grad():
+                conv.weight.copy_(nn.init.dirac_(torch.empty_like(conv.weight)) + 0.1 * conv.weight)
+
+
+def _no_batchnorm(model: nn.Module, images: torch.Tensor) -> None:
+    """Every BatchNorm goes, and the convolutions get a bias, since BatchNorm's goes with it.
+
+    The weights stay as they were drawn: He's initialization keeps the size of the signal from layer to layer.
     """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -57,23 +85,19 @@ def remove_batchnorm(model: nn.Module) -> nn.Module:
                 setattr(module, name, nn.Identity())
             elif isinstance(child, nn.Conv2d) and child.bias is None:
                 child.bias = nn.Parameter(torch.zeros(child.out_channels))
-    return model
+
+
+def _small_weights(model: nn.Module, images: torch.Tensor) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, a=5**0.5)  # PyTorch's own start: variance 1 / (3·k·k·in_channels)
 
 
 @torch.no_grad()
-def scale_to_unit_responses(model: nn.Module, images: torch.Tensor) -> nn.Module:
-    """Multiply the weights of each convolution by one number, so that its response to these images has deviation 1.
+def _unit_responses(model: nn.Module, images: torch.Tensor) -> None:
+    """The weights of each convolution times one number, so that its response to the images has deviation 1.
 
-    What BatchNorm does in each step is done once, before the first. The standard deviation is taken over all images,
-    channels and pixels.
-
-    Shapes: images (N, C, H, W).
-
-    Source: Mishkin and Matas 2016, "All you need is a good init", https://arxiv.org/abs/1511.06422, algorithm 1.
-
-    >>> layer = scale_to_unit_responses(nn.Sequential(nn.Conv2d(1, 4, 3, bias=False)), images := torch.rand(8, 1, 8, 8))
-    >>> print(f"{layer(images).std():.3f}")
-    1.000
+    What BatchNorm does in each step is done once, before the first, over all images, channels and pixels.
     """
 
     def rescale(module: nn.Conv2d, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
@@ -86,87 +110,66 @@ def scale_to_unit_responses(model: nn.Module, images: torch.Tensor) -> nn.Module
     model(images)
     for hook in hooks:
         hook.remove()
-    return model
 
 
 class Scale(nn.Module):
-    """Multiply by one number, which is fixed or learned. Shapes: any → the same.
+    """Multiply by one number, which is fixed or learned. Shapes: any → the same."""
 
-    >>> Scale(0.5)(torch.ones(2))
-    tensor([0.5000, 0.5000])
-    """
-
-    def __init__(self, factor: float, learned: bool = False) -> None:
+    def __init__(self, factor: float, learned: bool) -> None:
         super().__init__()
-        self.factor = nn.Parameter(torch.tensor(float(factor)), requires_grad=learned)
+        self.factor = nn.Parameter(torch.tensor(factor), requires_grad=learned)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.factor * x
 
 
-def scale_branches(model: nn.Module, factor: float, learned: bool = False) -> nn.Module:
-    """Let every block add ``factor``·F(x) instead of F(x); a learned factor is one more parameter a block.
-
-    With factor 0 and learned this is SkipInit. In a plain network it scales what the blocks hand on.
-
-    Source: De and Smith 2020 (SkipInit); Zhang et al. 2019 make branches weaker by their initial weights.
-
-    >>> from resnet_lib.networks import cifar_resnet
-    >>> scale_branches(cifar_resnet(8), 0.5).layer1[0].bn2[1].factor.item()
-    0.5
-    """
-    check_not_negative("factor", factor)
+def _scale_branches(model: nn.Module, factor: float, learned: bool = False) -> None:
     for block in blocks_of(model).values():
         setattr(block, last_norm(block), nn.Sequential(getattr(block, last_norm(block)), Scale(factor, learned)))
-    return model
 
 
-def start_near_identity(model: nn.Module, noise: float = 0.1) -> nn.Module:
-    """Let every 3×3 convolution start as the identity plus ``noise`` times the weights that it was drawn with.
+SHORTCUTS = {"plain": "none", "residual": "A", "projections": "C"}
+# What is done, in the order of the name, to a network that is drawn, given images to look at.
+CHANGES = {
+    "zero-gamma": lambda model, images: zero_last_batchnorm(model),
+    "near identity": _near_identity,
+    "no BN": _no_batchnorm,
+    "small weights": _small_weights,
+    "unit responses": _unit_responses,
+    "scaled": lambda model, images: _scale_branches(model, len(blocks_of(model)) ** -0.5),
+    "SkipInit": lambda model, images: _scale_branches(model, 0.0, learned=True),
+}
+KINDS = (
+    *SHORTCUTS,
+    "residual, zero-gamma",
+    "plain, near identity",
+    "plain, no BN, small weights",
+    "plain, no BN",
+    "plain, no BN, unit responses",
+    "plain, no BN, near identity",
+    "residual, no BN",
+    "residual, no BN, scaled",
+    "residual, no BN, SkipInit",
+)
 
-    Source: the identity of He et al. 2016, section 1, as a start; after Hardt and Ma 2017,
-    https://arxiv.org/abs/1611.04231, who ask that a layer express the identity easily.
 
-    >>> from resnet_lib.networks import cifar_resnet
-    >>> start_near_identity(cifar_resnet(8), noise=0.0).layer1[0].conv1.weight[0, 0]
-    tensor([[0., 0., 0.],
-            [0., 1., 0.],
-            [0., 0., 0.]], grad_fn=<SelectBackward0>)
-    """
-    check_not_negative("noise", noise)
-    for block in blocks_of(model).values():
-        for conv in (module for module in block.modules() if isinstance(module, nn.Conv2d)):
-            with torch.no_grad():
-                conv.weight.copy_(nn.init.dirac_(torch.empty_like(conv.weight)) + noise * conv.weight)
-    return model
+def build_kind(kind: str, depth: int, seed: int, images: torch.Tensor) -> nn.Module:
+    """A network of one of the `KINDS`, the paper's for small images with width 8 and 10 classes, as its seed draws it.
 
+    The name of a kind is a key of `SHORTCUTS`, and keys of `CHANGES` behind commas.
 
-def insert_zero_blocks(model: nn.Module, count: int) -> nn.Module:
-    """A copy, deeper by ``count`` blocks behind each stage's last one, that computes the same to the last bit.
-
-    The last BatchNorm of a new block has weight and bias zero, so its branch adds 0, and ReLU does nothing to what has
-    been through a ReLU. All of it can learn.
+    Shapes: images (N, C, H, W), such as the network will be trained on.
 
     Raises:
-        ValueError: a plain network, in which such a block would put out zeros.
+        KeyError: an unknown kind.
+        ValueError: a depth that is not 6n+2.
 
-    Source: the construction of He et al. 2016, section 1, made with the zeros of Goyal et al. 2017, section 5.1.
-
-    >>> from resnet_lib.networks import cifar_resnet
-    >>> len(blocks_of(insert_zero_blocks(cifar_resnet(8), 2)))
-    9
+    >>> sorted(build_kind("plain", 8, 0, torch.rand(2, 1, 8, 8)).state_dict())[:2]
+    ['bn1.bias', 'bn1.num_batches_tracked']
     """
-    check_count("count", count)
-    model = copy.deepcopy(model)
-    stages = {name: stage for name, stage in model.named_children() if name.startswith("layer")}
-    for stage in stages.values():
-        block = stage[-1]
-        if block.downsample is None:
-            raise ValueError("model must be residual: a plain block of zeros puts out zeros, and not its input")
-        out_channels = getattr(block, last_norm(block)).num_features
-        mode = block.training
-        for _ in range(count):
-            new = type(block)(out_channels, out_channels // block.expansion, shortcut="B")
-            zero_last_batchnorm(new)
-            stage.append(new.train(mode))
+    shortcut, *changes = kind.split(", ")
+    with seeded(seed):
+        model = cifar_resnet(depth, SHORTCUTS[shortcut], width=8, in_channels=images.shape[1])
+        for change in changes:
+            CHANGES[change](model, images)
     return model

@@ -10,7 +10,7 @@ import torch
 from explorers import EXPLORERS, Explorer, as_html, degradation, depth, lesions
 from notebook_files import ROOT
 
-from resnet_course.probes import load_record, removable_blocks
+from resnet_course.probes import load_measurement, removable_blocks
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
 from resnet_lib.arithmetic import LayerTable, cifar_resnet_cost, layer_table, resnet_cost
 from resnet_lib.records import group_runs, load_records, results_folder, summarize
@@ -106,7 +106,7 @@ def test_the_list_of_networks_is_the_papers_and_its_counterparts():
 
 
 def recorded_lesions(kind: str, seed: int) -> list[float]:
-    rows = load_record(results_folder("probes") / "lesions.json")["rows"]
+    rows = load_measurement(results_folder("probes") / "lesions.json")["rows"]
     return next(row["errors"] for row in rows if row["unit"]["kind"] == kind and row["unit"]["seed"] == seed)
 
 

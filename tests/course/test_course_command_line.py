@@ -6,8 +6,7 @@ import pytest
 
 from resnet_course import __main__ as command_line
 from resnet_course.__main__ import main
-from resnet_course.probes import load_record
-from resnet_course.probes.measurements import Measurement
+from resnet_course.probes import load_measurement
 
 
 @pytest.fixture(autouse=True)
@@ -16,11 +15,11 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 
 
 def test_probes_makes_the_measurements_that_are_named_and_prints_their_records(capsys, monkeypatch):
-    tiny = Measurement(lambda value: {"square": value * value}, [{"value": 2}, {"value": 3}])
+    tiny = (lambda value: {"square": value * value}, [{"value": 2}, {"value": 3}])
     monkeypatch.setitem(command_line.MEASUREMENTS, "identity", tiny)
     main(["probes", "--out", "here", "--only", "identity"])
     assert capsys.readouterr().out == f"{Path('here', 'identity.json')}\n"
-    assert [row["square"] for row in load_record(Path("here", "identity.json"))["rows"]] == [4, 9]
+    assert [row["square"] for row in load_measurement(Path("here", "identity.json"))["rows"]] == [4, 9]
 
 
 def test_probes_refuses_a_folder_that_is_a_file(capsys):

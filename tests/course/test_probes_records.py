@@ -1,23 +1,26 @@
 """Measurements are recorded unit by unit: whole files, nothing done twice, nothing lost."""
 
 import json
+import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from resnet_course.probes import (
+    MEASUREMENTS,
     build_kind,
     lesion_table,
-    load_record,
+    load_measurement,
     measurements,
-    record,
-    record_all,
+    record_measurements,
     removable_blocks,
 )
-from resnet_course.probes.measurements import MEASUREMENTS, Measurement
 from resnet_course.probes.recording import rounded
 from resnet_lib.datasets import load_dataset
 from resnet_lib.recipes import Recipe
+from resnet_lib.records import results_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,12 +28,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Squares:
     """The square of a number."""
 
-    def __init__(self):
-        self.called_with = []
+    def __init__(self) -> None:
+        self.called_with: list[int] = []
+        self.fail_at: int | None = None
 
-    def __call__(self, number, fail_at=None):
+    def __call__(self, number: int) -> dict[str, float]:
         self.called_with.append(number)
-        if number == fail_at:
+        if number == self.fail_at:
             raise RuntimeError("cut off")
         return {"square": float(number**2)}
 
@@ -38,150 +42,125 @@ class Squares:
 @pytest.fixture
 def squares(monkeypatch):
     measure = Squares()
-    monkeypatch.setitem(MEASUREMENTS, "squares", Measurement(measure, [{"number": n} for n in range(4)]))
+    monkeypatch.setitem(MEASUREMENTS, "squares", (measure, [{"number": n} for n in range(4)]))
     return measure
 
 
-def results(path):
-    return {row["unit"]["number"]: row["square"] for row in load_record(path)["rows"]}
+def record(folder: Path) -> dict[int, float]:
+    (path,) = record_measurements(folder, ["squares"])
+    assert path == folder / "squares.json" and not list(folder.glob("*.tmp"))
+    return {row["unit"]["number"]: row["square"] for row in load_measurement(path)["rows"]}
 
 
-def test_a_record_holds_every_unit_in_order_and_the_environment(squares, tmp_path):
-    path = record("squares", tmp_path / "new")
-    assert path == tmp_path / "new" / "squares.json"
-    assert list(results(path).items()) == [(0, 0.0), (1, 1.0), (2, 4.0), (3, 9.0)]
-    content = load_record(path)
+def test_a_record_holds_every_unit_in_order_a_line_each_and_the_environment(squares, tmp_path):
+    assert list(record(tmp_path / "new").items()) == [(0, 0.0), (1, 1.0), (2, 4.0), (3, 9.0)]
+    path = tmp_path / "new" / "squares.json"
+    content = load_measurement(path)
+    assert content["format"] == "resnet_lib probes 1" and content["about"] == "The square of a number."
     assert content["environment"]["torch"] == torch.__version__ and "date" in content["environment"]
-    assert content["about"] == "The square of a number."
-
-
-def test_a_record_has_one_row_a_line(squares, tmp_path):
-    lines = record("squares", tmp_path).read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith('{"unit"')] == lines[-5:-1]
 
 
-def test_what_is_recorded_is_not_done_again(squares, tmp_path):
-    record("squares", tmp_path)
-    squares.called_with.clear()
-    record("squares", tmp_path)
-    assert squares.called_with == []
-
-
-def test_a_record_that_was_cut_off_is_continued(monkeypatch, tmp_path):
-    measure = Squares()
-    units = [{"number": n, "fail_at": 2} for n in range(4)]
-    monkeypatch.setitem(MEASUREMENTS, "squares", Measurement(measure, units))
+def test_a_record_that_was_cut_off_is_continued_and_what_is_done_is_not_done_again(squares, monkeypatch, tmp_path):
+    squares.fail_at = 2
     with pytest.raises(RuntimeError, match="cut off"):
-        record("squares", tmp_path)
-    done = set(results(tmp_path / "squares.json"))
-    assert {0, 1} <= done
-    measure.called_with.clear()
-    with pytest.raises(RuntimeError, match="cut off"):
-        record("squares", tmp_path)
-    assert done.isdisjoint(measure.called_with)
+        record(tmp_path)
+    done = {row["unit"]["number"] for row in load_measurement(tmp_path / "squares.json")["rows"]}
+    assert {0, 1} <= done <= {0, 1, 3}
+    squares.fail_at, squares.called_with = None, []
+    assert record(tmp_path) == {0: 0.0, 1: 1.0, 2: 4.0, 3: 9.0}
+    assert sorted(squares.called_with) == sorted({0, 1, 2, 3} - done)
+    monkeypatch.setitem(MEASUREMENTS, "squares", (squares, [{"number": n} for n in (2, 5)]))
+    squares.called_with = []
+    assert record(tmp_path) == {2: 4.0, 5: 25.0}, "units that nobody asks for any more are left out"
+    assert squares.called_with == [5]
 
 
-def test_units_that_are_no_longer_asked_for_are_left_out(squares, monkeypatch, tmp_path):
-    record("squares", tmp_path)
-    monkeypatch.setitem(MEASUREMENTS, "squares", Measurement(squares, [{"number": n} for n in (2, 5)]))
-    assert results(record("squares", tmp_path)) == {2: 4.0, 5: 25.0}
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": "something else"}', '{"format": "resnet_lib probes 1"}']
-)
-def test_a_file_that_is_no_record_is_set_aside(squares, tmp_path, content):
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "other"}', '{"format": "resnet_lib probes 1"}'])
+def test_a_file_that_is_no_record_is_named_and_set_aside(squares, tmp_path, content):
     (tmp_path / "squares.json").write_text(content)
-    with pytest.warns(UserWarning, match="it is now squares.json.set-aside"):
-        path = record("squares", tmp_path)
+    with pytest.raises(ValueError, match=r"squares\.json is not a record of a measurement"):
+        load_measurement(tmp_path / "squares.json")
+    with pytest.warns(UserWarning, match=r"it is now squares\.json\.set-aside"):
+        assert len(record(tmp_path)) == 4
     assert (tmp_path / "squares.json.set-aside").read_text() == content
-    assert len(results(path)) == 4
 
 
-def test_a_record_made_with_other_versions_is_not_mixed_in(squares, tmp_path):
-    path = record("squares", tmp_path)
-    content = json.loads(path.read_text())
-    content["environment"]["torch"] = "1.0"
-    path.write_text(json.dumps(content))
-    squares.called_with.clear()
-    with pytest.warns(UserWarning, match="was made with torch 1.0"):
-        record("squares", tmp_path)
-    assert sorted(squares.called_with) == [0, 1, 2, 3]
+@pytest.mark.parametrize(("key", "anew"), [("torch", True), ("device_name", True), ("date", False), ("commit", False)])
+def test_a_record_made_elsewhere_or_with_other_versions_is_not_mixed_in(squares, tmp_path, recwarn, key, anew):
+    record(tmp_path)
+    content = json.loads((tmp_path / "squares.json").read_text())
+    content["environment"][key] = "another"
+    (tmp_path / "squares.json").write_text(json.dumps(content))
+    squares.called_with = []
+    record(tmp_path)
+    assert sorted(squares.called_with) == ([0, 1, 2, 3] if anew else [])
+    assert [f"made with {key} another" in str(warning.message) for warning in recwarn] == ([True] if anew else [])
 
 
-def test_a_later_date_is_no_reason_to_begin_anew(squares, tmp_path):
-    path = record("squares", tmp_path)
-    content = json.loads(path.read_text())
-    content["environment"]["date"] = "2020-01-01"
-    path.write_text(json.dumps(content))
-    squares.called_with.clear()
-    record("squares", tmp_path)
-    assert squares.called_with == []
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(ValueError, match=r"folder.*file"):
+        record_measurements(tmp_path / "file", ["starts"])
 
 
-def test_no_unfinished_file_is_left(squares, tmp_path):
-    record("squares", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["squares.json"]
-
-
-def test_record_all_makes_the_records_that_are_named(squares, tmp_path):
-    assert record_all(tmp_path, ["squares"]) == [tmp_path / "squares.json"]
-
-
-def test_numbers_that_are_not_finite_become_none():
-    assert rounded({"a": [float("nan"), float("inf"), 1.0]}) == {"a": [None, None, 1.0]}
+def test_numbers_are_rounded_and_those_that_are_not_finite_become_none():
+    values = {"a": [math.nan, math.inf, -math.inf, 1.0, 12345.6, 0.000123456, 12345], "b": {"c": "text"}}
+    assert rounded(values) == {"a": [None, None, None, 1.0, 12350.0, 0.0001235, 12345], "b": {"c": "text"}}
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
-def test_every_measurement_says_what_it_is_and_has_units_that_differ(name):
-    measurement = MEASUREMENTS[name]
-    assert measurement.measure.__doc__
-    units = [json.dumps(unit, sort_keys=True) for unit in measurement.units]
-    assert len(units) == len(set(units)) > 0
-    seeds = {unit["seed"] for unit in measurement.units}
-    assert len(seeds) >= 3, "no claim from fewer than three seeds"
+def test_every_measurement_is_the_one_that_the_book_has_on_record(name):
+    measure, units = MEASUREMENTS[name]
+    content = load_measurement(results_folder("probes") / f"{name}.json")
+    assert [row["unit"] for row in content["rows"]] == units
+    assert content["about"].splitlines()[0] == measure.__doc__.splitlines()[0]
+    assert len({json.dumps(unit, sort_keys=True) for unit in units}) == len(units)
+    assert len({unit["seed"] for unit in units}) >= 3, "no claim from fewer than three seeds"
 
 
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
         ("starts", {"kind": "residual", "depth": 8, "seed": 0}),
-        ("identity", {"blocks": 1, "shortcut": "A", "lr": 0.1, "seed": 0}),
-        ("lesions", {"kind": "residual", "depth": 8, "seed": 0}),
+        ("gradients", {"kind": "plain", "depth": 8, "seed": 0, "lr": 0.1}),
+        ("training", {"kind": "residual, zero-gamma", "depth": 8, "seed": 0, "lr": 0.1}),
+        ("even_steps", {"kind": "plain", "depth": 8, "seed": 0, "lr": 0.02}),
+        ("orderings", {"ordering": "full pre-activation", "depth": 8, "seed": 0, "lr": 0.1}),
+        ("identity", {"blocks": 1, "shortcut": "A", "lr": 0.1, "seed": 0, "steps": 3}),
     ],
 )
-def test_a_measurement_returns_what_json_can_hold(name, unit):
-    result = rounded(MEASUREMENTS[name].measure(**unit))
+def test_a_measurement_returns_what_the_book_s_record_holds_as_json_can_hold_it(monkeypatch, name, unit):
+    digits = load_dataset("digits")
+    few = replace(digits, train_images=digits.train_images[:256], train_labels=digits.train_labels[:256])
+    few_digits = few, few.normalise(few.train_images), few.train_labels
+    monkeypatch.setattr(measurements, "_digits", lambda: few_digits)
+    result = MEASUREMENTS[name][0](**unit)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+    row = load_measurement(results_folder("probes") / f"{name}.json")["rows"][0]
+    assert result.keys() == row.keys() - {"unit", "seconds"}
+    if name in ("even_steps", "orderings"):
+        assert result["train_error"] < 60, "twenty steps learn something"
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])
 def test_the_errors_of_the_lesions_stand_in_the_order_of_the_masks(monkeypatch, kind):
-    monkeypatch.setattr(measurements, "fit", lambda model, recipe, dataset: None)  # untrained will do
+    recipes: list[Recipe] = []
+    monkeypatch.setattr(measurements, "fit", lambda model, recipe, dataset: recipes.append(recipe))  # untrained will do
+    result = measurements.measure_lesions(kind, 8, 1)
+    assert recipes == [Recipe(lr=0.1, seed=1)] and recipes[0].epochs == 10
     digits = load_dataset("digits")
     model = build_kind(kind, 8, 1, digits.normalise(digits.train_images[:256]))
-    result = MEASUREMENTS["lesions"].measure(kind, 8, 1)
     assert result["blocks"] == removable_blocks(model)
     assert list(enumerate(result["errors"])) == lesion_table(model, digits)
 
 
-def test_the_lesions_are_of_networks_trained_for_ten_epochs(monkeypatch):
-    recipes = []
-    monkeypatch.setattr(measurements, "fit", lambda model, recipe, dataset: recipes.append(recipe))
-    MEASUREMENTS["lesions"].measure("plain", 8, 2)
-    assert recipes == [Recipe(lr=0.1, seed=2)] and recipes[0].epochs == 10
+def test_learning_the_identity_gets_nearer_repeats_and_may_diverge():
+    def error(shortcut, steps, seed=0, lr=0.1):
+        return measurements.measure_identity(1, shortcut, lr, seed, steps, channels=2)["error"]
 
-
-@pytest.mark.parametrize(
-    ("call", "sentence"),
-    [
-        (lambda folder: record("nothing", folder), "name must be one of 'starts', .*, got 'nothing'"),
-        (lambda folder: record_all(folder, ["nothing"]), "names must be one of"),
-        (lambda folder: record("starts", folder / "file"), "out must be a folder, got .*file"),
-        (lambda folder: load_record(folder / "file"), "file is not a record of a measurement"),
-    ],
-)
-def test_what_can_t_be_done_is_refused_in_a_sentence(call, sentence, tmp_path):
-    (tmp_path / "file").write_text("text")
-    with pytest.raises(ValueError, match=sentence):
-        call(tmp_path)
+    assert error("A", 60) < 0.2 * error("A", 1)
+    assert error("none", 3) == error("none", 3) != error("none", 3, seed=1)
+    assert error("none", 3) != error("A", 3)
+    assert math.isinf(error("none", 8, lr=1e30))

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from resnet_course.probes import blocks_of, load_record
+from resnet_course.probes import blocks_of, load_measurement
 from resnet_lib import figures
 from resnet_lib.networks import cifar_resnet
 from resnet_lib.records import results_folder
@@ -21,7 +21,7 @@ PICTURE_TEXT = (
 
 def rows() -> list[dict[str, Any]]:
     """One row of the record for each network."""
-    return load_record(results_folder("probes") / "lesions.json")["rows"]
+    return load_measurement(results_folder("probes") / "lesions.json")["rows"]
 
 
 def data() -> dict[str, Any]:

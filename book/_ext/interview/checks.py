@@ -95,7 +95,7 @@ def _summary(folder: str, depth: int, shortcut: str) -> Summary:
 @cache
 def probe(name: str) -> list[dict[str, Any]]:
     """The rows of one of the book's recorded measurements."""
-    return probes.load_record(results_folder("probes") / f"{name}.json")["rows"]
+    return probes.load_measurement(results_folder("probes") / f"{name}.json")["rows"]
 
 
 def _without_memory(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:

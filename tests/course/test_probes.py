@@ -1,0 +1,486 @@
+"""Probes against networks that are made by hand and sequences whose answers are known."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_course import probes
+from resnet_course.probes.gradients import gradient_agreement, mean_cosine
+from resnet_course.probes.variants import KINDS
+from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
+from resnet_lib.datasets import Dataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LABELS = torch.arange(6)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n: int = 6) -> torch.Tensor:
+    return torch.randn(n, 1, 8, 8, generator=generator())
+
+
+def network(depth: int = 14, shortcut: str = "A") -> nn.Module:
+    """A small network in evaluation mode whose BatchNorms have seen images and have weights of their own."""
+    torch.manual_seed(0)
+    model = cifar_resnet(depth, shortcut, width=4, in_channels=1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return probes.freeze_batchnorm(model, images())
+
+
+def bottlenecks() -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    return ResNet(Bottleneck, [2, 1, 1, 1], num_classes=3).eval(), torch.randn(1, 3, 32, 32)
+
+
+def adds(constant: float, block: type = BasicBlock) -> nn.Module:
+    """A block of narrow branch that adds a constant: its last BatchNorm puts out its bias alone."""
+    made = block(block.expansion, 1).eval()
+    norm = made.bn2 if block is BasicBlock else made.bn3
+    nn.init.zeros_(norm.weight)
+    nn.init.constant_(norm.bias, constant)
+    return made
+
+
+class Counter(nn.Module):
+    """Whatever comes in, its blocks add their constants to 0, and the sum is the class."""
+
+    def __init__(self, *constants: float) -> None:
+        super().__init__()
+        self.layer1 = nn.Sequential(*map(adds, constants))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -(self.layer1(0 * x).mean((1, 2, 3)).unsqueeze(1) - torch.arange(8)).square()
+
+
+class Multiplier(nn.Module):
+    """The branch of each block multiplies by a number what is not negative."""
+
+    def __init__(self, *factors: float) -> None:
+        super().__init__()
+        self.layer1 = nn.Sequential(*(BasicBlock(1, 1) for _ in factors))
+        for block, factor in zip(self.layer1, factors, strict=True):
+            block.bn1 = block.bn2 = nn.Identity()
+            nn.init.dirac_(block.conv1.weight)
+            nn.init.dirac_(block.conv2.weight)
+            block.conv2.weight.data *= factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pad(self.layer1(x).mean((2, 3)), (0, 1))
+
+
+def linear_chain(*factors: float) -> nn.Sequential:
+    """Linear layers, each of which multiplies by one number."""
+    layers = [nn.Linear(4, 4, bias=False) for _ in factors]
+    for layer, factor in zip(layers, factors, strict=True):
+        layer.weight.data = factor * torch.eye(4)
+    return nn.Sequential(*layers)
+
+
+def same(a: nn.Module, b: nn.Module, x: torch.Tensor) -> bool:
+    with torch.no_grad():
+        return torch.equal(a(x), b(x))
+
+
+def plane(model: nn.Module) -> tuple:
+    return tuple(probes.filter_normalised_direction(model, generator(seed)) for seed in (0, 1))
+
+
+PROBES = {
+    "gradient_norms": lambda model: probes.gradient_norms(model, images(), LABELS),
+    "gradient_agreement": lambda model: gradient_agreement(model, images(), LABELS, [0.1]),
+    "freeze_batchnorm": lambda model: probes.freeze_batchnorm(model, images()),
+    "input_gradients": lambda model: probes.input_gradients(probes.freeze_batchnorm(model, images()), images()),
+    "gradient_by_path_length": lambda model: probes.gradient_by_path_length(copy.deepcopy(model), images(), LABELS),
+    "lesion": lambda model: probes.lesion(model, ["layer1.0"]),
+    "swap_blocks": lambda model: probes.swap_blocks(model, 3, generator()),
+    "insert_zero_blocks": lambda model: probes.insert_zero_blocks(model, 1),
+    "response_std": lambda model: probes.response_std(model, images()),
+    "branch_shares": lambda model: probes.branch_shares(model, images()),
+    "loss_surface": lambda model: probes.loss_surface(model, plane(model), [0.0, 1.0], images(), LABELS),
+    "loss_surface, batch": lambda model: probes.loss_surface(model, plane(model), [1.0], images(), LABELS, True),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("probe", PROBES)
+def test_a_probe_leaves_the_model_as_it_is(probe, training):
+    model = network().train(training)
+    model.layer1[0].bn1.train(not training)
+    modes = [module.training for module in model.modules()]
+    before, text = copy.deepcopy(model.state_dict()), str(model)
+    PROBES[probe](model)
+    assert str(model) == text and [module.training for module in model.modules()] == modes
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("factors", [[1.0, 1.0, 1.0], [0.5] * 12, [2.0] * 6, [0.25, 4.0, 1.0, 3.0]])
+def test_gradient_norms_of_a_linear_chain_are_those_of_the_closed_form(factors):
+    x, label = torch.tensor([[0.3, -0.2, 0.1, 0.4]]), torch.tensor([2])
+    # dL/dW_i = (product of the other factors) · (p - onehot) xᵀ, and the norm of an outer product is that of both.
+    p = F.softmax(math.prod(factors) * x, dim=1) - F.one_hot(label, 4)
+    norms = list(probes.gradient_norms(linear_chain(*factors), x, label).values())
+    for i, norm in enumerate(norms):
+        others = math.prod(factors[:i] + factors[i + 1 :])
+        assert norm == pytest.approx(others * p.norm().item() * x.norm().item(), rel=1e-4)
+
+
+def test_gradient_norms_see_batchnorm_as_in_training():
+    model = network()
+    trained = copy.deepcopy(model).train()
+    F.cross_entropy(trained(images()), LABELS).backward()
+    assert probes.gradient_norms(model, images(), LABELS)["conv1"] == trained.conv1.weight.grad.norm().item()
+
+
+@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
+@pytest.mark.parametrize("depth", [8, 20])
+def test_there_are_as_many_weight_layers_as_the_depth_says(depth, shortcut):
+    assert len(probes.weight_layers(cifar_resnet(depth, shortcut, width=4))) == depth
+
+
+def test_a_gradient_keeps_its_direction_up_to_the_minimum_and_turns_round_behind_it():
+    two_classes = nn.Sequential(nn.Linear(4, 2, bias=False))
+    one = gradient_agreement(two_classes, torch.tensor([[1.0, 2.0, -1.0, 0.5]]), torch.tensor([0]), [0.0, 0.1, 3.0])
+    assert one == pytest.approx([1.0] * 3, abs=1e-4), "of one image alone there is no minimum"
+    # The same input twice with label 0 and once with label 1: the best probability of label 0 is 2/3.
+    model = nn.Sequential(nn.Linear(1, 2, bias=False))
+    nn.init.ones_(model[0].weight)
+    three = gradient_agreement(model, torch.ones(3, 1), torch.tensor([0, 0, 1]), [0.01, 5.0])
+    assert three == pytest.approx([1.0, -1.0], abs=1e-4)
+    model = linear_chain(1.0, 0.0)  # no gradient reaches the first layer, which then does not count
+    assert gradient_agreement(model, torch.rand(1, 4), torch.tensor([0]), [0.0]) == pytest.approx([1.0], abs=1e-4)
+
+
+def test_frozen_batchnorm_holds_the_mean_and_variance_of_the_images_and_treats_each_by_itself():
+    x = torch.randn(50, 3, generator=generator()) * 4 + 2
+    norm = nn.BatchNorm1d(3)
+    norm(x + 100)  # what it saw before is forgotten
+    frozen = probes.freeze_batchnorm(norm, x)
+    assert torch.allclose(frozen.running_mean, x.mean(0), atol=1e-5)
+    assert torch.allclose(frozen.running_var, x.var(0), rtol=1e-5)
+    assert frozen.momentum == norm.momentum
+    together, alone = (probes.input_gradients(network(), x) for x in (images(), images()[:1]))
+    assert torch.allclose(together[:1], alone, rtol=1e-4, atol=1e-7)
+
+
+def test_input_gradients_of_a_known_function():
+    class Squares(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.square().flatten(1).sum(1), x.flatten(1).sum(1)], dim=1)
+
+    inputs = torch.randn(4, 2, 3, generator=generator())
+    assert torch.allclose(probes.input_gradients(Squares(), inputs), 2 * inputs.flatten(1))
+    assert torch.equal(probes.input_gradients(Squares(), inputs, output=1), torch.ones(4, 6))
+
+
+@pytest.mark.parametrize(
+    "values", [torch.arange(20.0), torch.randn(30, generator=generator()), torch.sin(torch.arange(40.0) / 3)]
+)
+def test_autocorrelation_is_its_formula(values):
+    def by_hand(lag):
+        centred = (values.double() - values.double().mean()).tolist()
+        return sum(a * b for a, b in zip(centred, centred[lag:], strict=False)) / sum(v**2 for v in centred)
+
+    got = probes.autocorrelation(values, 6)
+    assert got.tolist() == pytest.approx([by_hand(lag) for lag in range(7)], abs=1e-5)
+    assert torch.allclose(probes.autocorrelation(3 - 2 * values, 6), got, atol=1e-5)  # no shift, no factor changes it
+    vectors = torch.stack([values, torch.zeros_like(values), values], 1)  # of vectors, inner products
+    assert torch.allclose(probes.autocorrelation(vectors, 6), got, atol=1e-5)
+
+
+def test_white_noise_is_like_itself_at_no_distance_and_brown_noise_at_many():
+    noise = [torch.randn(256, generator=generator(seed)) for seed in range(50)]
+    white = torch.stack([probes.autocorrelation(steps, 30) for steps in noise]).mean(0)
+    brown = torch.stack([probes.autocorrelation(steps.cumsum(0), 30) for steps in noise]).mean(0)
+    assert white[0] == brown[0] == 1
+    assert white[1:].abs().max() < 0.03
+    assert brown[1] > 0.96 and (brown[:-1] > brown[1:]).all() and brown[30] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("gradients", "mean"),
+    [
+        ([[1.0, 2.0]] * 3, 1.0),
+        ([[1.0, 0.0], [-3.0, 0.0]], -1.0),
+        ([[1.0, 0.0], [-0.5, 3**0.5 / 2], [-0.5, -(3**0.5) / 2]], -0.5),  # a regular triangle
+        ([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]], 1 / 3),  # cosines 1, 0 and 0
+    ],
+)
+def test_mean_cosine_of_known_directions(gradients, mean):
+    assert mean_cosine(torch.tensor(gradients)) == pytest.approx(mean, abs=1e-6)
+
+
+def test_gradients_along_a_line_are_whiter_in_deep_plain_networks_than_in_residual_ones():
+    x = torch.linspace(-2, 2, 128).unsqueeze(1)
+
+    def mean_autocorrelation(residual):
+        values = []
+        for seed in range(5):
+            torch.manual_seed(seed)
+            gradients = probes.input_gradients(probes.LineNet(20, residual, width=50), x)
+            values.append(probes.autocorrelation(gradients, 2)[2].item())
+        return sum(values) / len(values)
+
+    assert mean_autocorrelation(True) > mean_autocorrelation(False) + 0.2
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_line_net_is_what_its_docstring_says_and_has_a_gradient_for_each_input(residual):
+    x = torch.linspace(-2, 2, 8).unsqueeze(1)
+    torch.manual_seed(0)
+    net = probes.LineNet(2, residual, width=20, beta=0.5)
+
+    def bn(h):
+        return (h - h.mean(0)) / h.std(0)
+
+    h, (weights,) = net.first(x), net.hidden
+    h = h + 0.5 * weights(F.relu(bn(h))) if residual else bn(weights(F.relu(h)))
+    assert torch.allclose(net(x), net.last(F.relu(h)), atol=1e-5)
+    jacobian = torch.autograd.functional.jacobian(net, x).reshape(8, 8)
+    assert torch.equal(jacobian, jacobian.diag().diag())
+
+
+# Lesions
+
+
+@pytest.mark.parametrize("removed", [set(c) for n in range(4) for c in itertools.combinations(range(3), n)])
+def test_a_network_that_adds_constants_adds_those_of_the_blocks_that_are_left(removed):
+    rest = probes.lesion(Counter(1, 2, 4), [f"layer1.{i}" for i in removed])
+    assert rest(torch.zeros(1, 1, 2, 2)).argmax(1).item() == sum(2**i for i in range(3) if i not in removed)
+
+
+def test_lesion_table_gives_the_error_of_every_subset():
+    digits = torch.randint(0, 16, (20, 1, 4, 4), generator=generator(), dtype=torch.uint8)
+    labels = torch.tensor([7] * 10 + [6] * 6 + [3] * 4)
+    table = probes.lesion_table(Counter(1, 2, 4), Dataset("counts", 8, digits, 0 * labels, digits, labels))
+    assert [mask for mask, _ in table] == list(range(8))
+    # Without block 0 the class is 6, which 30 % are; without block 2 it is 3, which 20 % are.
+    assert dict(table) == pytest.approx({0: 50, 1: 70, 2: 100, 3: 100, 4: 80, 5: 100, 6: 100, 7: 100})
+
+
+def test_a_lesion_leaves_shortcut_and_relu_of_a_residual_block_and_the_input_of_a_plain_one():
+    x = torch.randn(3, 2, 8, 8, generator=generator())
+    block = BasicBlock(2, 4, stride=2, shortcut="B").eval()
+    assert torch.equal(probes.lesion(nn.Sequential(block), ["0"])(x), F.relu(block.downsample(x)))
+    assert torch.equal(probes.lesion(nn.Sequential(BasicBlock(2, 2, shortcut="none")), ["0"])(x), x)
+
+
+@pytest.mark.parametrize(
+    ("model", "removable"),
+    [
+        (network(14, "A"), ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]),
+        (network(14, "none"), ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]),
+        (bottlenecks()[0], ["layer1.0", "layer1.1", "layer2.0", "layer3.0", "layer4.0"]),
+    ],
+)
+def test_removable_are_all_residual_blocks_and_the_plain_ones_that_keep_the_shape(model, removable):
+    assert probes.removable_blocks(model) == removable
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_lesion_keeps_the_mode(training):
+    rest = probes.lesion(network().train(training), ["layer2.0"])
+    assert all(module.training == training for module in rest.modules())
+
+
+def test_blocks_are_drawn_without_repetition_and_by_the_generator():
+    model = network(20)
+    drawn = probes.choose_blocks(model, 5, generator())
+    assert len(set(drawn)) == 5 and set(drawn) <= set(probes.removable_blocks(model))
+    assert drawn == probes.choose_blocks(model, 5, generator()) != probes.choose_blocks(model, 5, generator(1))
+
+
+def test_swaps_move_blocks_within_their_stage_only():
+    model = network(26)
+    swapped = probes.swap_blocks(model, 20, generator())
+    for name in ("layer1", "layer2", "layer3"):
+        before, after = ([block.conv1.weight for block in getattr(net, name)] for net in (model, swapped))
+        places = [next(i for i, weight in enumerate(before) if torch.equal(weight, w)) for w in after]
+        assert sorted(places) == [0, 1, 2, 3] != places
+        assert name == "layer1" or places[0] == 0, "the block that changes the shape stays"
+
+
+# Path lengths
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
+def test_the_gradients_of_all_path_lengths_add_up_to_the_gradient(shortcut, training):
+    model, seen = network(shortcut=shortcut).train(training), []
+    by_length = probes.gradient_by_path_length(model, images(), LABELS)
+    model.layer1[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0]))
+    (gradient,) = torch.autograd.grad(F.cross_entropy(model(images()), LABELS), seen)
+    assert len(by_length) == 7 and torch.allclose(by_length.sum(0), gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("factors", [[0.5] * 4, [0.5, 0.25, 2.0], [3.0]])
+def test_path_lengths_of_branches_that_multiply_are_the_coefficients_of_their_polynomial(factors):
+    x = torch.rand(2, 1, 3, 3, generator=generator()) + 0.1
+    by_length = probes.gradient_by_path_length(Multiplier(*factors), x, torch.tensor([0, 1]))
+    for length, part in enumerate(by_length):  # ∏ (1 + w t): every way to go through so many of the branches
+        ways = sum(math.prod(chosen) for chosen in itertools.combinations(factors, length))
+        assert torch.allclose(part, ways * by_length[0], rtol=1e-4, atol=1e-7)
+
+
+# Responses
+
+
+def test_responses_are_taken_behind_batchnorm_and_before_the_addition():
+    model = network().train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight), nn.init.zeros_(module.bias)
+    nn.init.constant_(model.layer1[0].bn1.weight, 0.25)
+    nn.init.zeros_(model.layer2[0].bn2.weight)
+    responses = probes.response_std(probes.freeze_batchnorm(model, images(100)), images(100))
+    assert len(responses) == 13, "one for each 3×3 layer, none for a shortcut"
+    for name, deviation in responses.items():
+        assert deviation == pytest.approx({"layer1.0.bn1": 0.25, "layer2.0.bn2": 0}.get(name, 1.0), rel=0.02), name
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_the_share_of_a_branch_that_adds_a_constant_to_ones_is_the_constant(block, constant):
+    ones = torch.ones(2, block.expansion, 3, 3)
+    assert probes.branch_shares(nn.Sequential(adds(constant, block)), ones) == pytest.approx({"0": constant})
+
+
+def test_plain_blocks_have_no_share():
+    assert probes.branch_shares(network(shortcut="none"), images()) == {}
+
+
+# The loss around the weights
+
+
+def test_every_filter_of_a_direction_is_as_long_as_the_model_s_own_and_drawn_by_the_generator():
+    model = network(shortcut="C")
+    first, second = plane(model)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            assert not first[name].any(), name
+        else:
+            assert torch.allclose(first[name].flatten(1).norm(dim=1), parameter.flatten(1).norm(dim=1)), name
+            assert not torch.allclose(first[name], second[name])
+    assert torch.equal(plane(model)[0]["fc.weight"], first["fc.weight"])
+
+
+def test_the_loss_surface_of_a_linear_model_is_the_loss_at_each_point():
+    model, x, labels = nn.Linear(3, 2), torch.randn(5, 3, generator=generator()), torch.tensor([0, 1, 1, 0, 1])
+    one, other = plane(model)
+    surface = probes.loss_surface(model, (one, other), [-2.0, 0.0, 0.5], x, labels)
+    for (i, a), (j, b) in itertools.product(enumerate([-2.0, 0.0, 0.5]), repeat=2):
+        weight = model.weight + a * one["weight"] + b * other["weight"]
+        expected = F.cross_entropy(x @ weight.T + model.bias, labels)
+        assert surface[i, j].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_statistics", [True, False])
+def test_along_its_own_weights_a_network_with_batchnorm_is_flat_only_if_batchnorm_sees_the_move(batch_statistics):
+    model = network()
+    own = {name: p.detach() * (p.dim() == 4) for name, p in model.named_parameters()}
+    nowhere = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    surface = probes.loss_surface(model, (own, nowhere), [0.0, 1.0], images(), LABELS, batch_statistics)
+    assert torch.allclose(surface[0], surface[1], rtol=1e-3) == batch_statistics
+
+
+# Networks with one thing changed
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_inserted_zero_blocks_change_no_bit_and_can_learn(shortcut, training):
+    model = network(shortcut=shortcut).train(training)
+    deeper = probes.insert_zero_blocks(model, 3)
+    assert len(probes.blocks_of(deeper)) == len(probes.blocks_of(model)) + 9
+    assert same(copy.deepcopy(model), deeper, images())
+    F.cross_entropy(deeper(images()), LABELS).backward()
+    assert deeper.layer1[-1].bn2.weight.grad.abs().sum() > 0
+
+
+def test_inserted_bottlenecks_change_no_bit():
+    model, x = bottlenecks()
+    assert same(model, probes.insert_zero_blocks(model, 1), x)
+
+
+def convolutions(kind: str) -> list[nn.Conv2d]:
+    return [module for module in probes.build_kind(kind, 14, 0, images()).modules() if isinstance(module, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_depth_runs_repeats_and_has_batchnorm_unless_its_name_says_no(kind):
+    models = [probes.build_kind(kind, 14, seed, images()) for seed in (0, 0, 1)]
+    assert len(probes.weight_layers(models[0])) == 14 and models[0](images()).shape == (6, 10)
+    states = [dict(model.named_parameters()) for model in models]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert not torch.equal(states[0]["conv1.weight"], states[2]["conv1.weight"])
+    assert any(isinstance(module, nn.BatchNorm2d) for module in models[0].modules()) == ("no BN" not in kind)
+    assert all((block.downsample is None) == kind.startswith("plain") for block in models[0].layer1)
+
+
+@pytest.mark.parametrize("base", ["plain", "residual"])
+def test_without_batchnorm_weights_stay_as_drawn_and_biases_come(base):
+    for drawn, bare in zip(convolutions(base), convolutions(f"{base}, no BN"), strict=True):
+        assert torch.equal(drawn.weight, bare.weight) and not bare.bias.any()
+
+
+def test_small_weights_have_the_variance_of_pytorch_s_start():
+    for small in convolutions("plain, no BN, small weights"):
+        fan_in = small.weight[0].numel()
+        assert small.weight.abs().max() <= fan_in**-0.5 and not small.bias.any()
+        assert small.weight.var().item() == pytest.approx(1 / (3 * fan_in), rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["plain, near identity", "plain, no BN, near identity"])
+def test_near_the_identity_is_a_tenth_of_the_weights_as_drawn(kind):
+    for drawn, near in list(zip(convolutions("plain"), convolutions(kind), strict=True))[1:]:
+        assert torch.allclose(near.weight, nn.init.dirac_(torch.empty_like(near.weight)) + 0.1 * drawn.weight)
+
+
+def test_unit_responses_have_deviation_1():
+    model = probes.build_kind("plain, no BN, unit responses", 20, 0, images())
+    responses = probes.response_std(model, images())
+    assert list(responses.values()) == pytest.approx([1.0] * 19, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "more_parameters"),
+    [("residual, no BN, scaled", 6**-0.5, 0), ("residual, no BN, SkipInit", 0, 6), ("residual, zero-gamma", 0, None)],
+)
+def test_branches_begin_weaker_by_a_factor(kind, share, more_parameters):
+    bare, weaker = (probes.build_kind(kind, 14, 0, images()) for kind in ("residual, no BN", kind))
+    shares = [probes.branch_shares(model, images())["layer1.0"] for model in (bare, weaker)]
+    assert shares[1] == pytest.approx(share * shares[0], rel=1e-4)
+    counts = [sum(p.numel() for p in model.parameters() if p.requires_grad) for model in (bare, weaker)]
+    assert more_parameters is None or counts[1] - counts[0] == more_parameters
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: probes.lesion(network(), ["layer9.0"]), "layer1.0.*'layer9.0'"),
+        (lambda: probes.lesion(network(14, "none"), ["layer2.0"]), "'layer2.0'"),
+        (lambda: probes.lesion_table(network(32), None), "at most 12 removable blocks, got 15"),
+        (lambda: probes.choose_blocks(network(), 7, generator()), "at most 6.*got 7"),
+        (lambda: probes.gradient_by_path_length(network(8, "none"), images(), LABELS), "must be residual"),
+        (lambda: probes.insert_zero_blocks(network(8, "none"), 1), "must be residual"),
+    ],
+)
+def test_what_has_no_answer_is_refused_in_a_sentence(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
