@@ -1,14 +1,12 @@
 """The command line: ``python -m resnet_course`` measures what chapters 9 and 10 show, and gathers a class's runs."""
 
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_course.classroom.class_report import make_class_report
 from resnet_course.probes import MEASUREMENTS, record_measurements
 from resnet_lib import __version__
-from resnet_lib.__main__ import Parser, add_command
+from resnet_lib.__main__ import Parser, a_path, add_command, ending_well
 
 
 def build_parser() -> Parser:
@@ -16,37 +14,29 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    probes = add_command(
-        commands,
-        "probes",
-        "make the records of chapters 9 and 10, in about ten minutes on two cores",
-    )
+    probes = add_command(commands, "probes", "make the records of chapters 9 and 10, in about ten minutes on two cores")
     add = probes.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
+    add("--out", type=a_path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
     add("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="the measurements to make")
 
     class_report = add_command(commands, "class-report", "gather the records of a class into one page")
     add = class_report.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
-    add("--out", type=Path, default=Path("class-report.html"), metavar="FILE", help="the page (.html)")
+    add("folder", type=a_path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
+    add("--out", type=a_path, default=Path("class-report.html"), metavar="FILE", help="the page (.html)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
-    args = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a console may lack a letter of somebody's name
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        if args.command == "probes":
-            print(*record_measurements(args.out, args.only), sep="\n")
-        else:
-            print(make_class_report(args.folder, args.out))
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on.", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, TypeError, OSError) as error:
-        parser.error(str(error))
+    with ending_well(parser):
+        args = parser.parse_args(arguments)
+        try:
+            if args.command == "probes":
+                print(*record_measurements(args.out, args.only), sep="\n")
+            else:
+                print(make_class_report(args.folder, args.out))
+        except (ValueError, TypeError) as error:
+            parser.error(str(error))
 
 
 if __name__ == "__main__":
