@@ -58,6 +58,39 @@ resnet_lib/recipes.py
   two layers are a network: if depth < 8 or => if depth < 2 or
   warm-up at other depths: warm_up=depth == 110 => warm_up=depth >= 56
   another digest in the file name: digest[:8] => digest[-8:]
+resnet_lib/datasets.py
+  mean over the test images: return self.train_images.float().mean( => return self.test_images.float().mean(
+  deviation of 0: return deviation.where(deviation > 0, 1.0) => return deviation
+  training on what is held out: order[count - held_out :] => order[:held_out]
+  the home folder not expanded: Path(os.path.expanduser(name.removeprefix("folder:")))
+    => Path(name.removeprefix("folder:"))
+resnet_lib/files.py
+  digest of a download not compared: if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5: => if content:
+  set aside over what was set aside: if not free.exists()) => if free)
+  a mirror that trickles after a start: if len(content) - before < LEAST: => if len(content) < LEAST:
+resnet_lib/report.py
+  worse by the means alone: min(errors[kind, high]) > max(errors[kind, low]) => mean[kind, high] > mean[kind, low]
+  one run counts as two: if first is not path: => if not path:
+  the paper's errors beside any run: if departing: => if None:
+  best test error is the last one: test_error=record.best_test_error) => test_error=record.test_error)
+  pages not escaped: autoescape=True => autoescape=False
+resnet_course/probes/gradients.py
+  the model's own statistics move: model = copy.deepcopy(model).train() => model = model.train()
+  momentum not restored: norm.momentum = momentum => pass
+  each gradient paired with itself: (n * (n - 1)) => (n * n)
+resnet_course/probes/landscape.py
+  rows and columns exchanged: surface[i, j] => surface[j, i]
+resnet_course/probes/lesions.py
+  block not removed: model.set_submodule(name, rest.train(block.training)) => rest.train(block.training)
+  ReLU gone with the block: nn.Sequential(block.downsample, nn.ReLU()) => block.downsample
+resnet_course/probes/path_lengths.py
+  shortcuts as branches: zip([nothing, *through], [*around, nothing] => zip([*through, nothing], [nothing, *around]
+resnet_course/probes/recording.py
+  a record of another machine goes on: if key not in MAY_DIFFER and then != value: => if key not in environment:
+resnet_course/probes/responses.py
+  what the addition has changed: outputs[name] = output.clone() => outputs[name] = output
+resnet_course/probes/variants.py
+  branches too weak: len(blocks_of(model)) ** -0.5 => len(blocks_of(model)) ** -1
 """
 
 
