@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-
 QUESTIONS = r"""topics:
   bottleneck: Bottleneck and arithmetic
   depth: Why depth failed

@@ -8,16 +8,16 @@ from pathlib import Path
 import genanki
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from interview.questions import Citation, Interview, Question, Section
+from interview.questions import Entry, Interview
 
 # Anki knows a deck, a kind of note and a note by these; they must never change.
 DECK_ID = 1_512_033_850
 MODEL_ID = 1_603_050_270
 NAMESPACE = "resnet-book interview"
+TAGS = ("topic", "level")
 
 STYLE = """
 .card { font: 18px/1.5 system-ui, sans-serif; max-width: 42em; margin: 1em auto; padding: 0 1em; text-align: left; }
@@ -51,32 +51,28 @@ def write_deck(interview: Interview, citations: dict[str, str], path: Path, chan
         path: the file, *.apkg.
         changed: when the questions were changed, in seconds since 1970. Anki updates a card only from a newer one.
     """
-    deck = genanki.Deck(DECK_ID, "ResNet interview")
+    deck, package = genanki.Deck(DECK_ID, "ResNet interview"), io.BytesIO()
     for question in interview.questions:
-        deck.add_note(_note(question, citations))
-    package = io.BytesIO()
+        evidence = " · ".join(_evidence(item, citations) for item in question["evidence"])
+        texts = (question["question"], question["short"], question["full"], evidence)
+        guid, tags = (
+            genanki.guid_for(NAMESPACE, question["id"]),
+            [f"{key}::{question[key]}" for key in ("topic", "level")],
+        )
+        deck.add_note(genanki.Note(MODEL, [*map(to_card, texts)], sort_field=question["id"], guid=guid, tags=tags))
     genanki.Package(deck).write_to_file(package, timestamp=changed)
-    _copy_without_dates(package, path)
+    # A zip archive dates its members; these all get the earliest date there is.
+    with zipfile.ZipFile(package) as dated, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as undated:
+        for name in dated.namelist():
+            undated.writestr(zipfile.ZipInfo(name), dated.read(name), zipfile.ZIP_DEFLATED)
 
 
-def _note(question: Question, citations: dict[str, str]) -> genanki.Note:
-    evidence = " · ".join(_evidence(item, citations) for item in question.evidence)
-    texts = (question.question, question.short, question.full, evidence)
-    return genanki.Note(
-        MODEL,
-        fields=[to_card(text) for text in texts],
-        guid=genanki.guid_for(NAMESPACE, question.id),
-        sort_field=question.id,
-        tags=[f"topic::{question.topic}", f"level::{question.level}"],
-    )
-
-
-def _evidence(item: Section | Citation, citations: dict[str, str]) -> str:
-    if isinstance(item, Citation):
-        return citations[item.citation] + (f", {item.where}" if item.where else "")
-    number = item.chapter.partition("_")[0].lstrip("0")
-    section = item.section if item.section[0].isdigit() else f"{number}, {item.section}"
-    return f"Chapter {section}" + (f": {item.shows}" if item.shows else "")
+def _evidence(item: Entry, citations: dict[str, str]) -> str:
+    if "citation" in item:
+        return citations[item["citation"]] + (f", {item['where']}" if "where" in item else "")
+    number, section = item["chapter"].partition("_")[0].lstrip("0"), item["section"]
+    where = section if section[0].isdigit() else f"{number}, {section}"
+    return f"Chapter {where}" + (f": {item['shows']}" if "shows" in item else "")
 
 
 def to_card(markdown: str) -> str:
@@ -88,20 +84,16 @@ def to_card(markdown: str) -> str:
     '<p>One weight: \\\\(3^2 &lt; 10\\\\) in chapter 3.</p>'
     """
     reader = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
-    reader.add_render_rule("math_inline", _inline_mathematics)
-    reader.add_render_rule("math_block", _displayed_mathematics)
+    reader.add_render_rule("math_inline", lambda _, tokens, at, *rest: rf"\({_escaped(tokens[at])}\)")
+    reader.add_render_rule("math_block", lambda _, tokens, at, *rest: rf"<p>\[{_escaped(tokens[at])}\]</p>")
     tokens = reader.parse(markdown)
     for token in tokens:
         token.children = [*_without_dead_links(token.children or ())]
     return reader.renderer.render(tokens, reader.options, {}).strip()
 
 
-def _inline_mathematics(renderer: RendererHTML, tokens: Sequence[Token], index: int, *_: object) -> str:
-    return rf"\({escapeHtml(tokens[index].content)}\)"
-
-
-def _displayed_mathematics(renderer: RendererHTML, tokens: Sequence[Token], index: int, *_: object) -> str:
-    return rf"<p>\[{escapeHtml(tokens[index].content.strip())}\]</p>"
+def _escaped(token: Token) -> str:
+    return escapeHtml(token.content.strip())
 
 
 def _without_dead_links(tokens: Sequence[Token]) -> Iterator[Token]:
@@ -112,10 +104,3 @@ def _without_dead_links(tokens: Sequence[Token]) -> Iterator[Token]:
             alive = "://" in str(token.attrs["href"])
         if alive or token.type not in ("link_open", "link_close"):
             yield token
-
-
-def _copy_without_dates(package: io.BytesIO, path: Path) -> None:
-    """A zip archive dates its members; these all get the earliest date there is."""
-    with zipfile.ZipFile(package) as dated, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as undated:
-        for name in dated.namelist():
-            undated.writestr(zipfile.ZipInfo(name), dated.read(name), zipfile.ZIP_DEFLATED)

@@ -1,233 +1,163 @@
-"""The interview questions: read from the one file that page, quiz, deck and cheat sheet are made of, and validated."""
+"""The interview questions: read from the one file that page, quiz, deck and cheat sheet are made of, and validated.
 
+``questions.schema.json`` beside the file says what an entry must and may hold; the rules here say what must agree.
+"""
+
+import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from textwrap import shorten
+from typing import Any, NamedTuple
 
-from interview.marked import Entry, Problems, read_entries
-from interview.numerals import is_value, occurrences, uncovered_numbers
-from interview.sources import Sources, begins, read_sources
+import jsonschema
+import pybtex.database
+import yaml
+from pybtex.richtext import Text
+
+from interview.numbers import occurrences, uncovered_numbers
 
 FILE = "book/interview/questions.yml"
-LEVELS = ("warm-up", "standard", "deep")
+SCHEMA = "book/interview/questions.schema.json"
 LONGEST_SHORT = 60  # words, which fit in thirty seconds
-TEXT, TEXTS, ENTRIES = "a text", "a list of texts", "a list of entries"
+Problem = tuple[int, str]  # the line where it stands, and the sentence
 
 
-@dataclass(frozen=True)
-class Wrong:
-    """An answer that candidates give, and why it fails."""
+class Entry(dict[str, Any]):
+    """A mapping of the file, which knows its line and those of its keys."""
 
-    answer: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of a chapter, which shows the answer."""
-
-    chapter: str  # the notebook's stem
-    section: str  # how its heading begins
-    shows: str
     line: int
+    lines: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Citation:
-    """A work of the bibliography."""
+class Reader(yaml.BaseLoader):
+    """Reads every scalar as text, as it stands, so that 3.10 stays "3.10", and every mapping as an `Entry`."""
 
-    citation: str  # its key
-    where: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Check:
-    """A number as it stands in the text, and the expression that gives it."""
-
-    value: str
-    equals: str
-    line: int
-    label: str = ""  # what the number is, on the cheat sheet
+    def entry(self, node: yaml.MappingNode) -> Entry:
+        entry, lines = Entry(self.construct_mapping(node, deep=True)), {}
+        for key, _ in node.value:
+            if key.value in lines:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} stands here twice", problem_mark=key.start_mark)
+            lines[key.value] = key.start_mark.line + 1
+        entry.line, entry.lines = node.start_mark.line + 1, lines
+        return entry
 
 
-@dataclass(frozen=True)
-class Question:
-    """One question with all that is said on it."""
-
-    id: str
-    topic: str
-    level: str
-    question: str
-    short: str
-    full: str
-    wrong: tuple[Wrong, ...]
-    evidence: tuple[Section | Citation, ...]
-    choice: str  # the quiz's right option; empty where the question is not in the quiz
-    checks: tuple[Check, ...]
-    sheet: str  # what its figures on the cheat sheet are about; empty where it has none there
-    line: int
+Reader.add_constructor("tag:yaml.org,2002:map", Reader.entry)
 
 
-@dataclass(frozen=True)
-class Interview:
+class Interview(NamedTuple):
     """The whole file."""
 
-    topics: dict[str, str]  # id: title, in the order of the page
-    questions: tuple[Question, ...]
+    topics: Entry  # id: title, in the order of the page
+    questions: list[Entry]
 
-    def on(self, topic: str) -> list[Question]:
+    def on(self, topic: str) -> list[Entry]:
         """The questions of one topic, in the file's order."""
-        return [question for question in self.questions if question.topic == topic]
-
-
-# What an entry must hold, and what it may hold.
-SHAPES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "the file": ({"topics": "", "questions": ENTRIES}, {}),
-    "a question": (
-        {
-            **{"id": TEXT, "topic": TEXT, "level": TEXT, "question": TEXT, "short": TEXT, "full": TEXT},
-            **{"wrong": ENTRIES, "evidence": ENTRIES},
-        },
-        {"choice": TEXT, "checks": ENTRIES, "cited": TEXTS, "given": TEXTS, "sheet": TEXT},
-    ),
-    "a wrong answer": ({"answer": TEXT, "why": TEXT}, {}),
-    "a check": ({"value": TEXT, "equals": TEXT}, {"label": TEXT}),
-    "a chapter's evidence": ({"chapter": TEXT, "section": TEXT}, {"shows": TEXT}),
-    "a citation": ({"citation": TEXT}, {"where": TEXT}),
-}
+        return [question for question in self.questions if question["topic"] == topic]
 
 
 class QuestionsError(ValueError):
     """All that is wrong with the file, one sentence a line."""
 
 
+@cache
 def load(root: Path) -> Interview:
     """Read the questions of the book that lies in ``root``.
 
     Raises:
         QuestionsError: the file breaks a rule; every problem is named, with its line.
     """
-    problems = Problems(FILE)
-    content = read_entries((root / FILE).read_text(encoding="utf-8"), problems)
-    interview = None
-    if content is not None and _has_shape("the file", content, problems):
-        interview = _read_interview(content, read_sources(root), problems)
+    try:
+        content = yaml.load((root / FILE).read_text(encoding="utf-8"), Reader)
+        problems = list(_problems_of_shape(content))
+    except yaml.MarkedYAMLError as error:
+        problems = [(error.problem_mark.line + 1, error.problem)]
+    if not problems:
+        interview = Interview(**content)
+        problems = list(_problems(interview, headings_of(root), citations_of(root)))
     if problems:
-        raise QuestionsError("\n".join(problems))
+        raise QuestionsError("\n".join(f"{FILE}, line {line}: {sentence}" for line, sentence in sorted(problems)))
     return interview
 
 
-def _has_shape(what: str, entry: object, problems: Problems, line: int = 1) -> bool:
-    """Whether an entry holds what it must and nothing else; if not, the problems have it."""
-    must, may = SHAPES[what]
-    if not isinstance(entry, Entry):
-        problems.add(line, f"{what} must be lines of the form key: value, got {entry!r}")
-        return False
-    wrong = [(entry.line, f"{what} lacks {key}") for key in must if key not in entry.values]
-    for key, value in entry.values.items():
-        kind = {**must, **may}.get(key)
-        if kind is None:
-            wrong.append((entry.lines[key], f"{what} has no {key}; it may hold {', '.join([*must, *may])}"))
-        elif kind == TEXT and not (isinstance(value, str) and value):
-            wrong.append((entry.lines[key], f"{key} must be {TEXT}, got {_kind(value)}"))
-        elif kind == TEXT and re.search(r"^\s*%", value, flags=re.MULTILINE):
-            wrong.append((entry.lines[key], f"a line of {key} begins with %, which makes it a comment"))
-        elif kind in (TEXTS, ENTRIES) and not (isinstance(value, list) and value):
-            wrong.append((entry.lines[key], f"{key} must be {kind}, got {_kind(value)}"))
-        elif kind == TEXTS and not all(isinstance(item, str) and item for item in value):
-            wrong.append((entry.lines[key], f"{key} must be {TEXTS}, and one of its items is none"))
-    for at, sentence in wrong:
-        problems.add(at, sentence)
-    return not wrong
+def _problems_of_shape(content: Any) -> Iterator[Problem]:
+    schema = json.loads(Path(__file__).parents[3].joinpath(SCHEMA).read_text(encoding="utf-8"))
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(content):
+        line, place = 1, content
+        for step in error.absolute_path:
+            line = place.lines[step] if isinstance(place, Entry) else line
+            place = place[step]
+            line = place.line if isinstance(place, Entry) else line
+        what = [str(step) for step in error.absolute_path if isinstance(step, str)][-1:]
+        rule = error.schema.get("description")
+        yield line, ": ".join([*what, shorten(error.message, 120), *([rule] if rule else [])])
 
 
-def _kind(value: object) -> str:
-    return "nothing" if not value else {str: "a text", list: "a list", Entry: "lines of key: value"}[type(value)]
+def headings_of(root: Path) -> dict[str, list[str]]:
+    """The headings of each chapter, by its notebook's stem."""
+    headings = {}
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        markdown = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        without_code = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
+        headings[path.stem] = re.findall(r"^#+ (.+)$", without_code, flags=re.MULTILINE)
+    return headings
 
 
-def _read_interview(content: Entry, sources: Sources, problems: Problems) -> Interview:
-    topics = content.values["topics"]
-    titles = topics.values if isinstance(topics, Entry) else {}
-    if not titles or not all(isinstance(title, str) and title for title in titles.values()):
-        problems.add(content.lines["topics"], "topics must be lines of the form id: title")
-    questions, first = [], {}
-    for entry in content.values["questions"]:
-        if not _has_shape("a question", entry, problems, content.lines["questions"]):
-            continue
-        name, line = entry.values["id"], entry.lines["id"]
-        if name in first:
-            problems.add(line, f"the id {name} is taken by the question in line {first[name]}")
-        first.setdefault(name, line)
-        questions.append(_read_question(entry, titles, sources, problems))
-    return Interview(titles, tuple(questions))
+def citations_of(root: Path) -> dict[str, str]:
+    """Each work of the bibliography, such as "He et al. 2016: Deep Residual Learning for Image Recognition"."""
+    citations = {}
+    for key, entry in pybtex.database.parse_file(str(root / "book" / "references.bib"), "bibtex").entries.items():
+        names = [" ".join(map(str, person.rich_last_names)) for person in entry.persons["author"]]
+        authors = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+        when = f" {entry.fields['year']}" if "year" in entry.fields else ""  # a web page may have none
+        citations[key] = f"{authors}{when}: {Text.from_latex(entry.fields['title'])}"
+    return citations
 
 
-def _read_question(entry: Entry, topics: Iterable[str], sources: Sources, problems: Problems) -> Question:
-    values, lines = entry.values, entry.lines
-    wrong = [item for item in values["wrong"] if _has_shape("a wrong answer", item, problems, lines["wrong"])]
-    checks = [item for item in values.get("checks", []) if _has_shape("a check", item, problems, lines["checks"])]
-    evidence = [_read_evidence(item, sources, problems, lines["evidence"]) for item in values["evidence"]]
-    question = Question(
-        **{key: values[key] for key in ("id", "topic", "level", "question", "short", "full")},
-        wrong=tuple(Wrong(**item.values) for item in wrong),
-        evidence=tuple(item for item in evidence if item),
-        choice=values.get("choice", ""),
-        checks=tuple(Check(**item.values, line=item.lines["value"]) for item in checks),
-        sheet=values.get("sheet", ""),
-        line=entry.line,
-    )
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", question.id):
-        problems.add(lines["id"], f"an id has small letters, digits and hyphens, got {question.id!r}")
-    for key, choices in (("topic", topics), ("level", LEVELS)):
-        if values[key] not in choices:
-            problems.add(lines[key], f"there is no {key} {values[key]}; there are {', '.join(choices)}")
-    words = len(question.short.split())
-    if words > LONGEST_SHORT:
-        problems.add(lines["short"], f"short has {words} words, at most {LONGEST_SHORT} fit in thirty seconds")
-    if not 1 <= len(values["wrong"]) <= 4:
-        problems.add(lines["wrong"], f"wrong has {len(values['wrong'])} answers, 1 to 4 would do")
-    if question.choice and len(values["wrong"]) < 2:
-        problems.add(lines["choice"], "choice needs two wrong answers beside it, got one")
-    if question.choice in [item.answer for item in question.wrong]:
-        problems.add(lines["choice"], "choice is one of the wrong answers too")
-    if question.sheet and not question.checks:
-        problems.add(lines["sheet"], "sheet needs checks, whose values are its figures")
-    _check_numbers(question, entry, problems)
-    return question
+def begins(heading: str, section: str) -> bool:
+    """Whether a heading is the section's: "3.2" begins "3.2 Two blocks", but not "3.21 More".
+
+    >>> begins("3.2 Two blocks", "3.2"), begins("3.21 More", "3.2"), begins("Exercises", "Exercises")
+    (True, False, True)
+    """
+    return f"{heading} ".startswith(f"{section} ")
 
 
-def _read_evidence(entry: object, sources: Sources, problems: Problems, line: int) -> Section | Citation | None:
-    is_citation = isinstance(entry, Entry) and "citation" in entry.values
-    if not _has_shape("a citation" if is_citation else "a chapter's evidence", entry, problems, line):
-        return None
-    values = entry.values
-    if is_citation:
-        if values["citation"] not in sources.citations:
-            problems.add(entry.lines["citation"], f"book/references.bib has no {values['citation']}")
-        return Citation(values["citation"], values.get("where", ""), entry.line)
-    chapter, section = values["chapter"], values["section"]
-    if chapter not in sources.headings:
-        problems.add(entry.lines["chapter"], f"there is no notebooks/{chapter}.ipynb")
-    elif not any(begins(heading, section) for heading in sources.headings[chapter]):
-        problems.add(entry.lines["section"], f"notebooks/{chapter}.ipynb has no section {section}")
-    return Section(chapter, section, values.get("shows", ""), entry.line)
+def _problems(interview: Interview, headings: dict[str, list[str]], citations: dict[str, str]) -> Iterator[Problem]:
+    """Where entries of the right shape do not agree with each other or with the book."""
+    first: dict[str, int] = {}
+    for question in interview.questions:
+        lines, name, topic = question.lines, question["id"], question["topic"]
+        if first.setdefault(name, lines["id"]) != lines["id"]:
+            yield lines["id"], f"the id {name} is taken by the question in line {first[name]}"
+        if topic not in interview.topics:
+            yield lines["topic"], f"there is no topic {topic}; there are {', '.join(interview.topics)}"
+        if (words := len(question["short"].split())) > LONGEST_SHORT:
+            yield lines["short"], f"short has {words} words, at most {LONGEST_SHORT} fit in thirty seconds"
+        if question.get("choice") in [wrong["answer"] for wrong in question["wrong"]]:
+            yield lines["choice"], "choice is one of the wrong answers too"
+        for evidence in question["evidence"]:
+            if "citation" in evidence:
+                if evidence["citation"] not in citations:
+                    yield evidence.line, f"book/references.bib has no {evidence['citation']}"
+            elif not any(begins(heading, evidence["section"]) for heading in headings.get(evidence["chapter"], ())):
+                yield evidence.line, f"notebooks/{evidence['chapter']}.ipynb has no section {evidence['section']}"
+        yield from _problems_of_numbers(question)
 
 
-def _check_numbers(question: Question, entry: Entry, problems: Problems) -> None:
+def _problems_of_numbers(question: Entry) -> Iterator[Problem]:
     """Every number of the short answer is checked, cited or given, and all of these do stand in the text."""
-    covered = {key: entry.values.get(key, []) for key in ("cited", "given")}
-    values = [check.value for check in question.checks]
-    for number in uncovered_numbers(question.short, [*values, *covered["cited"], *covered["given"]]):
-        problems.add(entry.lines["short"], f"short says {number}, which is neither in checks, cited nor given")
-    for key, values in covered.items():
-        for value in values:
-            if not occurrences(value).search(question.short):
-                problems.add(entry.lines[key], f"{key} holds {value}, which short does not say")
-    texts = " ".join([question.short, question.full, question.choice, question.sheet])
-    for check in question.checks:
-        if not is_value(check.value):
-            problems.add(check.line, f"value must be one number, with a unit or without, got {check.value!r}")
-        elif not question.sheet and not occurrences(check.value).search(texts):
-            problems.add(check.line, f"value is {check.value}, which no answer says")
+    checks, short, lines = question.get("checks", []), question["short"], question.lines
+    said = [(value, lines[key], key) for key in ("cited", "given") for value in question.get(key, [])]
+    for number in uncovered_numbers(short, [check["value"] for check in checks] + [value for value, _, _ in said]):
+        yield lines["short"], f"short says {number}, which is neither in checks, cited nor given"
+    for value, line, key in said:
+        if not occurrences(value).search(short):
+            yield line, f"{key} holds {value}, which short does not say"
+    texts = " ".join(question.get(key, "") for key in ("short", "full", "choice"))
+    for check in checks:
+        if "sheet" not in question and not occurrences(check["value"]).search(texts):
+            yield check.line, f"value is {check['value']}, which no answer says"
