@@ -5,72 +5,50 @@ Multiply-adds (MACs) are for one image; a product and its addition are one. Conv
 biases, BatchNorm, ReLU, pooling and the shortcut's addition don't. Those touch a value a few times at most, where a
 3×3 convolution over 64 channels spends 576 multiply-adds on it. The paper says FLOPs for the same count.
 torchinfo's multiply-adds are these and, besides, one for every other parameter, a convolution's bias once a pixel.
-Sizes are positive whole numbers; anything else raises a TypeError or ValueError that names it.
 
-Sources
--------
-He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
-    Table 1 gives the ImageNet networks and their FLOPs, figure 5 both blocks, section 4.2 the CIFAR networks.
+He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385:
+table 1 gives the ImageNet networks and their FLOPs, figure 5 both blocks, section 4.2 the CIFAR networks.
 """
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
-from resnet_lib._arguments import check_choice, check_count, check_counts
-from resnet_lib.recipes import SHORTCUTS, check_depth
+from resnet_lib.recipes import SHORTCUTS, check_choice, check_depth
 
 
 def conv_parameters(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> int:
     """Parameters of a square convolution: kernel_size² · in_channels · out_channels, and a bias a channel if any.
 
-    >>> 2 * conv_parameters(256, 256, 3)
-    1179648
     >>> conv_parameters(256, 64, 1) + conv_parameters(64, 64, 3) + conv_parameters(64, 256, 1)
     69632
     """
-    check_counts(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size)
     return kernel_size**2 * in_channels * out_channels + (out_channels if bias else 0)
 
 
 def batchnorm_parameters(channels: int) -> int:
-    """Parameters of BatchNorm: a weight and a bias a channel.
-
-    >>> batchnorm_parameters(64)
-    128
-    """
-    check_count("channels", channels)
+    """Parameters of BatchNorm: a weight and a bias a channel."""
     return 2 * channels
 
 
 def linear_parameters(in_features: int, out_features: int) -> int:
-    """Parameters of a linear layer: in_features weights and a bias an output.
-
-    >>> linear_parameters(512, 1000)
-    513000
-    """
-    check_counts(in_features=in_features, out_features=out_features)
+    """Parameters of a linear layer: in_features weights and a bias an output."""
     return (in_features + 1) * out_features
 
 
 def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
     """Pixels along one side after a convolution or a pooling: ⌊(size + 2·padding − kernel_size) / stride⌋ + 1.
 
-    Raises:
-        ValueError: a kernel that is larger than the padded image.
-
     >>> output_size(224, kernel_size=7, stride=2, padding=3)
     112
     """
-    check_counts(size=size, kernel_size=kernel_size, stride=stride)
-    check_count("padding", padding, at_least=0)
-    padded = size + 2 * padding
-    if kernel_size > padded:
-        raise ValueError(f"kernel_size must be at most {padded}, the padded size in pixels, got {kernel_size}")
-    return (padded - kernel_size) // stride + 1
+    return (size + 2 * padding - kernel_size) // stride + 1
 
 
 def conv_macs(in_channels: int, out_channels: int, kernel_size: int, output_pixels: int) -> int:
@@ -79,7 +57,6 @@ def conv_macs(in_channels: int, out_channels: int, kernel_size: int, output_pixe
     >>> conv_macs(64, 64, 3, 56 * 56), conv_macs(128, 128, 3, 28 * 28)
     (115605504, 115605504)
     """
-    check_count("output_pixels", output_pixels)
     return conv_parameters(in_channels, out_channels, kernel_size) * output_pixels
 
 
@@ -102,11 +79,7 @@ class Cost:
 
 
 def conv_batchnorm_cost(in_channels: int, out_channels: int, kernel_size: int, size: int, bias: bool = False) -> Cost:
-    """A convolution that puts out size × size pixels, and its BatchNorm.
-
-    >>> conv_batchnorm_cost(3, 64, kernel_size=7, size=112)
-    Cost(parameters=9536, macs=118013952)
-    """
+    """A convolution that puts out size × size pixels, and its BatchNorm."""
     parameters = conv_parameters(in_channels, out_channels, kernel_size, bias) + batchnorm_parameters(out_channels)
     return Cost(parameters, conv_macs(in_channels, out_channels, kernel_size, size**2))
 
@@ -143,8 +116,7 @@ def bottleneck_cost(
 ) -> Cost:
     """1×1 down, 3×3, 1×1 up to 4·channels, with BatchNorm, and a shortcut, on an input of size × size pixels.
 
-    The stride sits on the 3×3 convolution, as in torchvision, so the first 1×1 works on all pixels. In the paper it
-    sits on that 1×1, which costs as many parameters but fewer multiply-adds.
+    The stride is the 3×3 convolution's. On the first 1×1, as in the paper, it would save multiply-adds, no parameters.
 
     >>> bottleneck_cost(256, 64, size=56)  # 69,632 parameters in the convolutions, 768 in BatchNorm
     Cost(parameters=70400, macs=218365952)
@@ -159,10 +131,9 @@ def bottleneck_cost(
 
 
 def stages_cost(block: Callable[..., Cost], expansion: int, width: int, num_blocks: Sequence[int], size: int) -> Cost:
-    """All stages of a network, on an input of ``width`` channels and size × size pixels.
+    """Stages of width, 2·width, 4·width, … channels, on an input of ``width`` channels and size × size pixels.
 
-    The stages have width, 2·width, 4·width, … channels. Only the first block of a stage changes the shape: the
-    channels if they change, and the pixels in all stages but the first.
+    Only the first block of a stage changes the shape: its channels, and but for the first stage its pixels.
 
     >>> stages_cost(bottleneck_cost, 4, width=64, num_blocks=[3, 4], size=56)
     Cost(parameters=1435392, macs=1695547392)
@@ -185,7 +156,8 @@ def resnet_cost(
     Cost(parameters=25557032, macs=4089184256)
     """
     num_blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-    check_choice("depth", depth, num_blocks)
+    if depth not in num_blocks:
+        raise ValueError(f"depth must be one of {', '.join(map(str, num_blocks))}, got {depth!r}")
     block, expansion = (basic_block_cost, 1) if depth < 50 else (bottleneck_cost, 4)
     stem_size = output_size(size, kernel_size=7, stride=2, padding=3)
     pooled_size = output_size(stem_size, kernel_size=3, stride=2, padding=1)
@@ -204,13 +176,16 @@ def cifar_resnet_cost(
     >>> cifar_resnet_cost(1202).parameters
     19421274
     """
-    check_depth(depth)
-    block, n = partial(basic_block_cost, shortcut=shortcut), (depth - 2) // 6
+    n = (check_depth(depth) - 2) // 6
     return (
         conv_batchnorm_cost(in_channels, width, 3, size)
-        + stages_cost(block, 1, width, (n, n, n), size)
+        + stages_cost(partial(basic_block_cost, shortcut=shortcut), 1, width, (n, n, n), size)
         + Cost(linear_parameters(4 * width, num_classes), 4 * width * num_classes)
     )
+
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
 @dataclass(frozen=True)
@@ -244,22 +219,13 @@ class LayerTable:
         return "\n".join(f"{n:{a}}  {k:{b}}  {s:{c}}  {p:>{d}}  {m:>{e}}" for n, k, s, p, m in rows)
 
 
-def _layer_macs(layer: nn.Module, output: torch.Tensor) -> int:
-    """Every weight works once at every position of the output, of which a linear layer has just one."""
-    if not isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
-        return 0
-    return layer.weight.numel() * (output.numel() // layer.weight.shape[0])
-
-
-def layer_table(model: nn.Module, input_size: tuple[int, int, int]) -> LayerTable:
+def layer_table(model: nn.Module, input_size: Sequence[int]) -> LayerTable:
     """Run the model once on a black image of (channels, height, width) and note every layer that took part.
 
     A layer is a module without children, or with parameters of its own. One that runs twice has two rows, and its
     parameters count in the first. What is computed without a module, such as ``F.relu(x)``, has no row. The model
-    runs in evaluation mode without gradients, and is left as it was.
-
-    Raises:
-        TypeError, ValueError: a model that is no module, a size that is none, or one that the model can't take.
+    runs in evaluation mode without gradients, and is left as it was. A compiled one runs as it was written.
+    A ValueError says so if the size is none, the model can't take it, or the sums would be wrong since layers hide.
 
     >>> print(layer_table(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU()), (3, 8, 8)))
     name  kind    output  parameters  multiply-adds
@@ -267,33 +233,43 @@ def layer_table(model: nn.Module, input_size: tuple[int, int, int]) -> LayerTabl
     1     ReLU    4×4×4            0              0
     sum                          112          1,728
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
-    if not isinstance(input_size, (tuple, list)) or len(input_size) != 3:
+    if not isinstance(input_size, Sequence) or len(input_size) != 3 or min(input_size) < 1:
         raise ValueError(f"input_size must be (channels, height, width), got {input_size!r}")
-    check_counts(**dict(zip(("channels", "height", "width"), input_size, strict=True)))
-    names = {module: name for name, module in model.named_modules()}
+    names = {module: name.replace("_orig_mod.", "") for name, module in model.named_modules()}
+    if hidden := [m for m in names if isinstance(m, torch.jit.ScriptModule) or "quantized" in type(m).__module__]:
+        raise ValueError(f"a {type(hidden[0]).__name__} hides its layers: count the model before it was converted")
     layers: list[Layer] = []
     counted: set[nn.Parameter] = set()
 
-    def note(module: nn.Module, inputs: tuple, output: object) -> None:
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         new = set(module.parameters(recurse=False)) - counted
         counted.update(new)
         shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
-        parameters = sum(parameter.numel() for parameter in new)
-        layers.append(Layer(names[module], type(module).__name__, shape, parameters, _layer_macs(module, output)))
+        macs = 0
+        if isinstance(module, WEIGHT_LAYERS):  # every weight works once at every position of the output ...
+            positions = inputs[0] if isinstance(module, TRANSPOSED) else output  # ... or, transposed, of the input
+            macs = module.weight.numel() * (positions.numel() // module.weight.shape[0])
+        layers.append(Layer(names[module], type(module).__name__, shape, sum(p.numel() for p in new), macs))
 
     like = next(model.parameters(), torch.empty(0))
-    modes = [(module, module.training) for module in model.modules()]
+    modes = {module: module.training for module in names}
     hooks = [m.register_forward_hook(note) for m in names if not [*m.children()] or [*m.parameters(recurse=False)]]
+    eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model.eval()(torch.zeros(1, *input_size, device=like.device, dtype=like.dtype))
+        for module in names:
+            module.training = False
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), eager:
+            model(torch.zeros(1, *input_size, device=like.device, dtype=like.dtype))
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the model can't take input_size={tuple(input_size)}: {error}") from error
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes:
-            module.training = training  # one by one, since train() would also switch the layers that the caller froze
+        for module, training in modes.items():
+            module.training = training  # one by one, since the caller may have frozen some
+    if unseen := [name for name, parameter in model.named_parameters() if parameter not in counted]:
+        raise ValueError(
+            f"{len(unseen)} parameters are in no layer that ran, {unseen[0]} first: remove what the model doesn't use, "
+            "and count it before it is exported"
+        )
     return LayerTable(tuple(layers))

@@ -114,7 +114,8 @@ class ResNet(nn.Module):
         x = self.layer2(x)  # (N, 128·expansion, H/8, W/8)
         x = self.layer3(x)  # (N, 256·expansion, H/16, W/16)
         x = self.layer4(x)  # (N, 512·expansion, H/32, W/32)
-        return self.fc(x.mean((2, 3)))
+        x = x.mean((2, 3), keepdim=True)  # global average pooling: (N, 512·expansion, 1, 1)
+        return self.fc(x.flatten(1))
 
 
 def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
@@ -182,7 +183,8 @@ class CifarResNet(nn.Module):
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 2·width, H/2, W/2)
         x = self.layer3(x)  # (N, 4·width, H/4, W/4)
-        return self.fc(x.mean((2, 3)))
+        x = x.mean((2, 3), keepdim=True)  # (N, 4·width, 1, 1)
+        return self.fc(x.flatten(1))
 
 
 cifar_resnet = CifarResNet  # under the name of the other builders

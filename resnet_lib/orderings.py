@@ -11,7 +11,7 @@ figure 4 draws the five orderings, table 2 compares them, section 4.1 says what 
 import torch
 from torch import nn
 
-from resnet_lib.blocks import conv3x3, make_shortcut
+from resnet_lib.blocks import ZeroPadShortcut, conv3x3
 from resnet_lib.networks import initialize
 from resnet_lib.recipes import check_depth
 
@@ -63,7 +63,7 @@ class OrderedBlock(nn.Module):
         super().__init__()
         before, after = steps.split("+")
         self.branch = make_steps(before, in_channels, channels, stride)
-        self.shortcut = make_shortcut("A", in_channels, channels, stride)
+        self.shortcut = ZeroPadShortcut(in_channels, channels, stride)  # adds nothing where the shape stays
         self.after = make_steps(after, channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,5 +109,5 @@ class OrderedResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)  # (N, width, H, W)
-        x = self.blocks(x)  # (N, 4·width, H/4, W/4)
-        return self.fc(self.end(x).mean((2, 3)))
+        x = self.end(self.blocks(x))  # (N, 4·width, H/4, W/4)
+        return self.fc(x.mean((2, 3), keepdim=True).flatten(1))

@@ -403,7 +403,7 @@ NO_NETWORK = "model must be a network of resnet_lib, stages of BasicBlock or Bot
         (nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 1))), (3, 8, 8), TypeError, NO_NETWORK + "Sequential"),
         (cifar_resnet(8), (3, 32), ValueError, "input_size must be (channels, height, width), got (3, 32)"),
         (cifar_resnet(8), 32, ValueError, "input_size must be (channels, height, width), got 32"),
-        (cifar_resnet(8), (3, 0, 32), ValueError, "height must be a whole number from 1 up, got 0"),
+        (cifar_resnet(8), (3, 0, 32), ValueError, "input_size must be (channels, height, width), got (3, 0, 32)"),
         (
             cifar_resnet(8),
             (1, 32, 32),
