@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_course.classroom.class_report import make_class_report
+from resnet_course.classroom import make_class_report
 from resnet_course.probes import MEASUREMENTS, record_measurements
 from resnet_lib import __version__
 from resnet_lib.__main__ import Parser, a_path, add_command, ending_well

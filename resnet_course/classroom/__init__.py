@@ -13,6 +13,7 @@ from resnet_course.classroom.assignment import (
     shows_spread,
     variant,
 )
+from resnet_course.classroom.class_report import make_class_report
 
 __all__ = [
     "Grading",
@@ -20,6 +21,7 @@ __all__ = [
     "describe_errors",
     "drawn_heights",
     "limit_cells",
+    "make_class_report",
     "pack_submission",
     "require",
     "require_measured",
