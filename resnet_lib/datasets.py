@@ -179,37 +179,41 @@ def _load_folder(path: Path) -> Dataset:
 
     Not the path: a record must mean the same on every machine, where the same release of Pillow decodes the images.
     """
-    train = _list_images(path / "train")
-    test = _list_images(path / ("val" if (path / "val").is_dir() and not (path / "test").is_dir() else "test"))
-    if different := {*train.classes} ^ {*test.classes}:
-        raise ValueError(f"{train.root} and {test.root} must hold the same classes, but one lacks {min(different)!r}")
-    files = [file for file, _ in train.samples + test.samples]
+    test_folder = path / ("val" if (path / "val").is_dir() and not (path / "test").is_dir() else "test")
+    (train, classes), (test, test_classes) = _list_images(path / "train"), _list_images(test_folder)
+    if different := {*classes} ^ {*test_classes}:
+        raise ValueError(
+            f"{path / 'train'} and {test_folder} must hold the same classes, but one lacks {min(different)!r}"
+        )
     images: list[torch.Tensor] = []
-    for file in tqdm(files, desc="Reading images"):
+    for file, _ in tqdm(train + test, desc="Reading images"):
         images.append(_read_image(file))
         size, first = (f"{width}×{height}" for _, height, width in (images[-1].shape, images[0].shape))
         if size != first:
-            raise ValueError(f"{file} has {size} pixels, but {files[0]} has {first}: bring all to one size first")
+            raise ValueError(f"{file} has {size} pixels, but {train[0][0]} has {first}: bring all to one size first")
     channels = max(len(image) for image in images)  # 1 where all are grey
     pixels = torch.stack([image.expand(channels, -1, -1) for image in images])
-    tensors = pixels[: len(train)], torch.tensor(train.targets), pixels[len(train) :], torch.tensor(test.targets)
-    digest = hashlib.sha256("".join(f"{name}\n" for name in train.classes).encode())
+    labels = torch.tensor([label for _, label in train + test])
+    tensors = pixels[: len(train)], labels[: len(train)], pixels[len(train) :], labels[len(train) :]
+    digest = hashlib.sha256("".join(f"{name}\n" for name in classes).encode())
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
     plain_name = re.sub(r"[^A-Za-z0-9]+", "-", path.resolve().name).strip("-") or "images"  # fits any file's name
-    return Dataset(f"{plain_name}-{digest.hexdigest()[:8]}", len(train.classes), *tensors)
+    return Dataset(f"{plain_name}-{digest.hexdigest()[:8]}", len(classes), *tensors)
 
 
-def _list_images(folder: Path) -> Any:
-    """torchvision's list of the images in the folders of a folder, without hidden ones."""
-    from torchvision.datasets.folder import ImageFolder, is_image_file
+def _list_images(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
+    """The images of a split with their labels, and the classes, as torchvision lists them, without what is hidden."""
+    from torchvision.datasets.folder import find_classes, is_image_file, make_dataset
 
-    def is_visible_image(file: str) -> bool:
+    def is_visible_image(file: str) -> bool:  # Jupyter leaves .ipynb_checkpoints, macOS ._0.png
         return is_image_file(file) and f"{os.sep}." not in file.removeprefix(str(folder))
 
     try:
-        return ImageFolder(folder, is_valid_file=is_visible_image)
-    except OSError as error:
+        classes = [name for name in find_classes(folder)[0] if not name.startswith(".")]
+        numbers = {name: number for number, name in enumerate(classes)}
+        return make_dataset(str(folder), numbers, is_valid_file=is_visible_image), classes
+    except (OSError, ValueError) as error:
         raise ValueError(f"{folder} must hold a folder of images for each class ({error})") from None
 
 
