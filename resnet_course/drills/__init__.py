@@ -8,7 +8,7 @@ The answer is a number, got str.
 Text shows itself as the last expression of a cell; elsewhere, print it.
 """
 
-from resnet_course.drills.bugs import NUMBER_OF_BUGS, Bug, Guess, bug, guess, hint, symptom
-from resnet_course.drills.numbers import KINDS, Question, question
+from resnet_course.drills.bug_hunt import NUMBER_OF_BUGS, bug, correct_source, guess, hint, symptom
+from resnet_course.drills.questions import KINDS, question
 
-__all__ = ["KINDS", "NUMBER_OF_BUGS", "Bug", "Guess", "Question", "bug", "guess", "hint", "question", "symptom"]
+__all__ = ["KINDS", "NUMBER_OF_BUGS", "bug", "correct_source", "guess", "hint", "question", "symptom"]
