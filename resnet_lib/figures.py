@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure, FigureBase
@@ -20,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from resnet_lib.records import Record, Summary, group_runs, summarize
+from resnet_lib.records import Record, group_runs, summarize
 
 LIGHT_INK, DARK_INK = "#1a1a1a", "#e6e6e6"  # on light and on dark paper
 PLAIN, RESIDUAL = "#D55E00", "#0072B2"
@@ -29,7 +31,7 @@ SHADES = {"plain": ["#E8751A", PLAIN, "#A64700"], "residual": ["#4699D4", RESIDU
 
 CURVE_LABELS = {"train_loss": "training loss", "train_error": "training error (%)", "test_error": "test error (%)"}
 # How each curve is drawn: the eye belongs to the test error, as in the paper's figure.
-TRAINING_CURVES = {
+TRAINING_CURVES: dict[str, dict[str, Any]] = {
     "train_error": {"linewidth": 1.0, "linestyle": (0, (4, 2))},
     "test_error": {"linewidth": 2.2, "linestyle": "-"},
 }
@@ -73,27 +75,28 @@ def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
         "axes.spines.right": False,
         "lines.linewidth": 2,
         "svg.hashsalt": "resnet",  # the same picture is the same file
-        **dict.fromkeys(
-            ["text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"], ink
-        ),
+        **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"], ink),
+        **dict.fromkeys(["xtick.color", "ytick.color"], ink),
     }
 
 
 def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
-    """Training error in percent against depth: a dot a run, and a line through the means over seeds."""
-    records = list(records)
+    """Training error in percent against depth: a dot a run, and a line through the means over seeds.
+
+    Here and in the other figures, runs that diverged are left out.
+    """
+    ended = [record for record in records if not record.diverged]
+    rows = summarize(ended)
     figure, axes = plt.subplots()
-    by_shortcut: dict[str, list[Summary]] = {}
     ends = []
-    for row in summarize(records):
-        by_shortcut.setdefault(row.shortcut, []).append(row)
-    for shortcut, rows in by_shortcut.items():
+    for shortcut in dict.fromkeys(row.shortcut for row in rows):
         colour = colour_of(shortcut)
-        runs = [record for record in records if record.recipe.shortcut == shortcut]
-        axes.plot([run.recipe.depth for run in runs], [run.train_error for run in runs], "o", color=colour, alpha=0.5)
-        axes.plot([row.depth for row in rows], [row.train_error for row in rows], color=colour)
-        ends.append((rows[-1].depth, rows[-1].train_error, label_of(shortcut), colour))
-    axes.set_xticks(sorted({record.recipe.depth for record in records}))
+        runs = [(run.recipe.depth, run.train_error) for run in ended if run.recipe.shortcut == shortcut]
+        means = [(row.depth, row.train_error) for row in rows if row.shortcut == shortcut]
+        axes.plot(*zip(*runs, strict=True), "o", color=colour, alpha=0.5)
+        axes.plot(*zip(*means, strict=True), color=colour)
+        ends.append((*means[-1], label_of(shortcut), colour))
+    axes.set_xticks(sorted({row.depth for row in rows}))
     axes.set_ylim(bottom=-2)
     _label_line_ends(axes, ends)
     axes.set(title=title, xlabel="depth (weight layers)", ylabel="training error (%)")
@@ -107,23 +110,26 @@ def plot_curves(records: Iterable[Record], title: str, curve: str = "train_error
 
     Source: the manner of He et al. 2016, figure 6.
     """
-    records = sorted(records, key=lambda record: record.recipe.depth)
-    depths = sorted({record.recipe.depth for record in records})
+    networks = group_runs(record for record in records if not record.diverged)
+    depths = sorted({depth for _, depth in networks})
     figure, axes = plt.subplots()
-    for record in records:
-        values = record.curves[curve]
-        weight = 1.0 + 1.6 * depths.index(record.recipe.depth) / max(1, len(depths) - 1)
-        colour = colour_of(record.recipe.shortcut)
-        axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=weight, alpha=0.8)
     ends = []
-    for (shortcut, depth), runs in group_runs(records).items():
-        last = sum(run.curves[curve][-1] for run in runs) / len(runs)
+    for (shortcut, depth), runs in sorted(networks.items(), key=lambda item: item[0][1]):
+        values = _curves(runs, curve)  # (runs, epochs)
+        epochs = range(1, values.shape[1] + 1)
+        weight = 1.0 + 1.6 * depths.index(depth) / max(1, len(depths) - 1)
+        axes.plot(epochs, values.T, color=colour_of(shortcut), linewidth=weight, alpha=0.8)
         name = f"{'plain' if shortcut == 'none' else 'residual'}-{depth}"
-        ends.append((len(runs[0].curves[curve]), last, name, colour_of(shortcut)))
+        ends.append((epochs[-1], values[:, -1].mean(), name, colour_of(shortcut)))
     axes.set_ylim(bottom=0)
     _label_line_ends(axes, ends)
     axes.set(title=title, xlabel="epoch", ylabel=CURVE_LABELS[curve])
     return figure
+
+
+def _curves(runs: Sequence[Record], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A curve of each run, (runs, epochs)."""
+    return np.array([run.curves[name] for run in runs], dtype=np.float64)
 
 
 def plot_training(records: Iterable[Record], title: str) -> Figure:
@@ -153,7 +159,7 @@ def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool =
     The scale ends at 20 %, as in the paper, or at 50 or 100 where a network ends higher; what lies above is cut off,
     so that the ends of the curves can be told apart.
     """
-    networks = group_runs(records)
+    networks = group_runs(record for record in records if not record.diverged)
     lengths = {len(run.curves["test_error"]) for runs in networks.values() for run in runs}
     if len(lengths) != 1:
         raise ValueError(f"records must hold runs of one length, got {sorted(lengths) or 'no'} epochs")
@@ -162,7 +168,7 @@ def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool =
         kinds.setdefault("plain" if shortcut == "none" else "residual", []).append((shortcut, depth))
     rows, columns = (len(kinds), 1) if stacked else (1, len(kinds))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    highest_end = max(max(_mean_curve(runs, name)[-1] for name in TRAINING_CURVES) for runs in networks.values())
+    highest_end = max(_curves(runs, name)[:, -1].mean() for runs in networks.values() for name in TRAINING_CURVES)
     panels[0, 0].set_ylim(0, next(top for top in (20, 50, 100) if highest_end <= 0.8 * top or top == 100))
     for axes, (kind, members) in zip(panels.flat, kinds.items(), strict=True):
         several_options = len({shortcut for shortcut, _ in members}) > 1
@@ -170,16 +176,13 @@ def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool =
         for member, colour in zip(members, _shades(kind, len(members)), strict=True):
             _draw_runs(axes, networks[member], colour)
             text = f"{member[1]} layers{f', {member[0]}' if several_options else ''}"
-            ends.append((*lengths, _mean_curve(networks[member], "test_error")[-1], text, colour))
+            ends.append((max(lengths), _curves(networks[member], "test_error")[:, -1].mean(), text, colour))
         _label_line_ends(axes, ends)
         axes.set_title(f"{kind} networks", fontsize=11, fontweight="normal")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.set_xlim(0, 1.02 * max(lengths))
-        axes.set_xlabel("epoch")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.set(xlim=(0, 1.02 * max(lengths)), xlabel="epoch", ylabel="error (%)")
         axes.label_outer()
-    for axes in panels[:, 0]:
-        axes.set_ylabel("error (%)")
     _explain_lines(figure, any(len(runs) > 1 for runs in networks.values()), columns=1 if stacked else 3)
 
 
@@ -189,44 +192,35 @@ def _shades(kind: str, count: int) -> list[str]:
     return [to_hex(ramp(i / (count - 1) if count > 1 else 0.5)) for i in range(count)]
 
 
-def _mean_curve(runs: Sequence[Record], name: str) -> list[float]:
-    return [sum(values) / len(runs) for values in zip(*(run.curves[name] for run in runs), strict=True)]
-
-
 def _draw_runs(axes: Axes, runs: Sequence[Record], colour: str) -> None:
     """The runs of one network: the mean of each curve, and a band where there are several runs."""
     for name, line in TRAINING_CURVES.items():
-        mean = _mean_curve(runs, name)
-        epochs = range(1, len(mean) + 1)
-        marker = "o" if len(mean) == 1 else None  # a line of one point can't be seen
-        axes.plot(epochs, mean, color=colour, marker=marker, markersize=3 * line["linewidth"], **line)
+        values = _curves(runs, name)
+        epochs = range(1, values.shape[1] + 1)
+        marker = "o" if len(epochs) == 1 else None  # a line of one point can't be seen
+        axes.plot(epochs, values.mean(0), color=colour, marker=marker, markersize=3 * line["linewidth"], **line)
         if len(runs) > 1:
-            at_each_epoch = list(zip(*(run.curves[name] for run in runs), strict=True))
-            low, high = [min(values) for values in at_each_epoch], [max(values) for values in at_each_epoch]
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
 
 
 def _explain_lines(figure: FigureBase, has_bands: bool, columns: int) -> None:
     ink = plt.rcParams["text.color"]
-    handles = [
-        Line2D([], [], color=ink, label="test error", **TRAINING_CURVES["test_error"]),
-        Line2D([], [], color=ink, label="training error", **TRAINING_CURVES["train_error"]),
-    ]
+    names = {"test_error": "test error", "train_error": "training error"}
+    handles: list[Artist] = [Line2D([], [], color=ink, label=names[name], **TRAINING_CURVES[name]) for name in names]
     if has_bands:
         handles.append(Patch(color=ink, alpha=0.18, linewidth=0, label="from the lowest to the highest run"))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
-def _label_line_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+def _label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write each (x, y, text, colour) beside its point, and move labels up where they would overlap."""
     axes.spines["bottom"].set_bounds(axes.get_xlim()[0], max(x for x, *_ in ends))  # and not below the labels
     bottom, top = axes.get_ylim()
     lowest_free = bottom
     for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
         height = max(y, lowest_free)
-        axes.annotate(
-            text, (x, height), xytext=(8, 0), textcoords="offset points", color=colour, va="center", weight="bold"
-        )
+        beside: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(text, (x, height), color=colour, weight="bold", **beside)
         lowest_free = height + 0.075 * (top - bottom)
 
 

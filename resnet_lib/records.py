@@ -40,6 +40,11 @@ class Record:
     images_per_second: float  # trained on, evaluation not counted
     environment: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the run ended with a loss that is not finite: its errors then say nothing, and no mean takes them."""
+        return self.train_loss is None
+
 
 def finite_or_none(value: float) -> float | None:
     """JSON has no NaN and no infinity: they become None.
@@ -176,7 +181,8 @@ def results_folder(name: str) -> Path:
 class Summary:
     """The runs of one network, over its seeds: mean and standard deviation of the errors, in percent.
 
-    The standard deviation is the sample's, with n-1 in the denominator; of one run it is None.
+    The standard deviation is the sample's, with n-1 in the denominator; of one run it is None. Runs that diverged are
+    counted apart; where all did, n is 0 and the errors are NaN.
     """
 
     depth: int
@@ -186,6 +192,7 @@ class Summary:
     train_std: float | None
     test_error: float
     test_std: float | None
+    diverged: int = 0
 
 
 def group_runs(records: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
@@ -200,13 +207,17 @@ def summarize(records: Iterable[Record]) -> list[Summary]:
     """One `Summary` a network, in the order of `group_runs`."""
     rows = []
     for (shortcut, depth), runs in group_runs(records).items():
-        train_error, train_std = _mean_and_std([run.train_error for run in runs])
-        test_error, test_std = _mean_and_std([run.test_error for run in runs])
-        rows.append(Summary(depth, shortcut, len(runs), train_error, train_std, test_error, test_std))
+        ended = [run for run in runs if not run.diverged]
+        train_error, train_std = _mean_and_std([run.train_error for run in ended])
+        test_error, test_std = _mean_and_std([run.test_error for run in ended])
+        diverged = len(runs) - len(ended)
+        rows.append(Summary(depth, shortcut, len(ended), train_error, train_std, test_error, test_std, diverged))
     return rows
 
 
 def _mean_and_std(values: list[float]) -> tuple[float, float | None]:
+    if not values:
+        return math.nan, None
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -217,9 +228,12 @@ def format_table(records: Iterable[Record]) -> str:
         network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
         train_cell = _format_error(row.train_error, row.train_std)
         test_cell = _format_error(row.test_error, row.test_std)
-        lines.append(f"{network:<12}  {row.depth:>5} {row.n:>3}   {train_cell:>16} {test_cell:>16}")
+        line = f"{network:<12}  {row.depth:>5} {row.n:>3}   {train_cell:>16} {test_cell:>16}"
+        lines.append(f"{line}   {row.diverged} of {row.n + row.diverged} runs diverged" if row.diverged else line)
     return "\n".join(lines)
 
 
 def _format_error(mean: float, std: float | None) -> str:
+    if math.isnan(mean):
+        return "–"
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:5.2f}"

@@ -8,6 +8,7 @@ Sources
 He et al. 2016: table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
 """
 
+import math
 import statistics
 import textwrap
 from collections import Counter
@@ -154,16 +155,8 @@ def tally(values: Sequence[str]) -> str:
     counts = Counter(sorted(values)).most_common()
     if len(counts) == 1:
         return values[0]
-    return "; ".join(shorten([f"{value} ({count} of {len(values)} runs)" for value, count in counts], 6))
-
-
-def shorten(items: Sequence[str], most: int) -> list[str]:
-    """At most so many of the items, and how many more there are.
-
-    >>> shorten(["a", "b", "c"], 2)
-    ['a', 'b', 'and 1 more']
-    """
-    return [*items[:most], f"and {len(items) - most:,} more"] if len(items) > most else list(items)
+    more = [f"and {len(counts) - 6:,} more"] if len(counts) > 6 else []
+    return "; ".join([*(f"{value} ({count} of {len(values)} runs)" for value, count in counts[:6]), *more])
 
 
 def finding(records: Iterable[Record]) -> str:
@@ -173,7 +166,10 @@ def finding(records: Iterable[Record]) -> str:
     if each of its runs, at least two, ends with a higher training error than each of the shallower's; it does not if
     its mean is no higher. Where neither can be said, the sentence gives the means and claims nothing.
     """
-    errors = {network: [run.train_error for run in runs] for network, runs in group_runs(records).items()}
+    networks = group_runs(record for record in records if not record.diverged)
+    if not networks:
+        return "Every run diverged"
+    errors = {network: [run.train_error for run in runs] for network, runs in networks.items()}
     mean = {network: statistics.mean(of_seeds) for network, of_seeds in errors.items()}
     deepest = dict(errors.keys())  # {shortcut: depth}, since group_runs gives the deepest last
     several = len({"none", *deepest}) > 2
@@ -207,22 +203,27 @@ def describe(shared: Recipe, records: Sequence[Record]) -> Section:
         network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
         errors = [format_error(row.train_error, row.train_std), format_error(row.test_error, row.test_std)]
         paper = PAPER_TEST_ERRORS.get(row.depth, "–") if row.shortcut == "A" else "–"
-        cells.append([network, str(row.depth), str(row.n), *errors, paper])
+        count = f"{row.n} of {row.n + row.diverged}" if row.diverged else str(row.n)
+        cells.append([network, str(row.depth), count, *errors, paper])
     beside = "The paper's: He et al. 2016, Table 6; of 110 layers the best of 5 runs (their mean ± deviation)."
     if departing:
         cells = [line[:-1] for line in cells]
         beside = f"The paper's figures are left out: the runs depart from its recipe in {', '.join(departing)}."
     notes = ["Errors of the network after its last epoch: mean ± standard deviation over n seeds.", beside]
+    if any(record.diverged for record in records):
+        notes.append("Where n is some of all runs, the others diverged: heading, errors and curves are without them.")
     described = {"heading": finding(records), "lead": describe_recipe(shared), "facts": origin(records)}
     return {**described, "cells": cells, "notes": notes, "records": records}
 
 
 def format_error(mean: float, std: float | None) -> str:
-    """Mean ± standard deviation; of one run, the run.
+    """Mean ± standard deviation; of one run, the run; of none, a dash.
 
-    >>> format_error(1.0, 0.25), format_error(1.0, None)
-    ('1.00 ± 0.25', '1.00')
+    >>> format_error(1.0, 0.25), format_error(1.0, None), format_error(math.nan, None)
+    ('1.00 ± 0.25', '1.00', '–')
     """
+    if math.isnan(mean):
+        return "–"
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
@@ -252,11 +253,7 @@ def align(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def draw_png(sections: Sequence[Section]) -> bytes:
-    """The curves of all comparisons, one below the other, each with its finding, settings and origin.
-
-    Raises:
-        ValueError: more comparisons than a picture holds.
-    """
+    """The curves of all comparisons, one below the other, each with its finding, settings and origin."""
     rows = len(sections)
     if rows > MOST_IN_PNG:
         raise ValueError(f"a .png holds at most {MOST_IN_PNG} comparisons, got {rows}: write the report as .html")
@@ -264,7 +261,8 @@ def draw_png(sections: Sequence[Section]) -> bytes:
         figure = Figure(figsize=(6.8, 4.8 * rows))
         parts = figure.subfigures(2 * rows, squeeze=False, height_ratios=[9, 1] * rows)[:, 0]
         for section, part, below in zip(sections, parts[::2], parts[1::2], strict=True):
-            draw_training(part, section["records"])
+            if ended := [record for record in section["records"] if not record.diverged]:
+                draw_training(part, ended)
             add_title(part, section["heading"])
             measured = "; ".join(f"{name}: {value}" for name, value in section["facts"].items())
             lines = [textwrap.fill(line, 110) for line in (section["lead"], measured)]
@@ -275,10 +273,12 @@ def draw_png(sections: Sequence[Section]) -> bytes:
 def add_curves(section: Section) -> Section:
     """The section as it stands on a page: with curves, and the lowest test error of all epochs, which flatters."""
     records = section["records"]
+    ended = [record for record in records if not record.diverged]
     best = summarize(replace(record, test_error=record.best_test_error) for record in records)
     column = ["best test error %", *(format_error(row.test_error, row.test_std) for row in best)]
     ends = "; ".join(f"{line[0]}, {line[1]} layers: {line[3]} and {line[4]}" for line in section["cells"][1:])
-    panels = len({record.recipe.shortcut == "none" for record in records})
+    panels = len({record.recipe.shortcut == "none" for record in ended})
+    pictures = draw_pictures(lambda figure, stacked: draw_training(figure, ended, stacked), panels) if ended else {}
     curves = f"training error (dashed) and test error (bold) by epoch, up to epoch {records[0].recipe.epochs}"
     notes = [
         "The best test error is the lowest of all epochs. The test images themselves choose it, so it flatters.",
@@ -286,7 +286,7 @@ def add_curves(section: Section) -> Section:
     ]
     return {
         **section,
-        "picture": draw_pictures(lambda figure, stacked: draw_training(figure, records, stacked), panels),
+        "picture": pictures,
         "alt": f"Curves of {curves}. Final training and test error in percent: {ends}.",
         "cells": [[*line, cell] for line, cell in zip(section["cells"], column, strict=True)],
         "notes": section["notes"] + notes,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from resnet_course.classroom.submissions import Run, group_by
-from resnet_lib.report import plain_text, shorten
+from resnet_lib.report import plain_text
 
 FEWEST_PEERS = 8  # runs that an outlier is told by
 FARTHEST = 3.5  # robust deviations from the median
@@ -28,6 +28,15 @@ OUTLIER_RULE = (
     f"depth, if at least {FEWEST_PEERS}. A robust deviation is 1.4826 times the median distance from the median, and "
     f"at least {LEAST_DEVIATION} points. That is a reason to look, not a fault; outliers count in the means."
 )
+
+
+def shorten(items: Sequence[str], most: int) -> list[str]:
+    """At most so many of the items, and how many more there are.
+
+    >>> shorten(["a", "b", "c"], 2)
+    ['a', 'b', 'and 1 more']
+    """
+    return [*items[:most], f"and {len(items) - most:,} more"] if len(items) > most else list(items)
 
 
 def find_copies(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:

@@ -12,7 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_course.classroom.anomalies import COPY_RULE, OUTLIER_RULE, describe_copies, find_copies, find_outliers
+from resnet_course.classroom.anomalies import (
+    COPY_RULE,
+    OUTLIER_RULE,
+    describe_copies,
+    find_copies,
+    find_outliers,
+    shorten,
+)
 from resnet_course.classroom.submissions import Run, group_by, group_by_network, read_class
 from resnet_lib.figures import colour_of, draw_pictures, label_of
 from resnet_lib.files import write_whole
@@ -25,7 +32,6 @@ from resnet_lib.report import (
     format_page,
     origin,
     plain_text,
-    shorten,
     tally,
 )
 

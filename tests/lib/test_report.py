@@ -13,7 +13,7 @@ from html_pages import Page
 
 from resnet_lib import report
 from resnet_lib.recipes import PAPER_CIFAR10, Recipe, paper_grid
-from resnet_lib.records import Record, save_record
+from resnet_lib.records import Record, format_table, save_record
 from resnet_lib.report import compare, describe, describe_recipe, finding, make_report, origin, plain_text
 
 ENVIRONMENT = {"device": "cpu", "device_name": "Some Processor", "cores": 2, "torch": "2.6.0", "resnet_lib": "0.1.0"}
@@ -348,3 +348,34 @@ def test_what_records_and_file_names_say_is_shown_as_harmless_text(tmp_path):
         '<script>alert("$x_{")</script><img src='
     )
     make_report(tmp_path, tmp_path / "x.png")
+
+
+# Runs that diverged
+
+
+def test_runs_that_diverged_are_counted_and_no_mean_headline_or_picture_takes_them(tmp_path, monkeypatch):
+    of = {("none", 8): [1, 2, 3], ("none", 56): [60, 61, 90], ("A", 8): [1, 1], ("A", 56): [90, 90]}
+    records = [replace(run, train_loss=None) if run.train_error == 90 else run for run in runs_of(of)]
+    assert finding(records) == "Training error: plain-56 60.5 %, residual-8 1.0 %"
+    told = [line.endswith("1 of 3 runs diverged") for line in format_table(records).splitlines()]
+    assert told == [False, False, True, False, False]
+    ((shared, together),) = compare(records).items()
+    cells = describe(shared, together)["cells"]
+    assert [line[2:4] for line in cells[1:]] == [
+        ["3", "2.00 ± 1.00"],
+        ["2 of 3", "60.50 ± 0.71"],
+        ["2", "1.00 ± 0.00"],
+        ["0 of 2", "–"],
+    ]
+    drawn = []
+    monkeypatch.setattr(report, "draw_training", lambda figure, records, stacked=False: drawn.extend(records))
+    page = page_of(saved(records, tmp_path / "some"))
+    assert len(drawn) == 2 * 7 and not any(record.diverged for record in drawn)
+    assert "diverged" in " ".join(page.sections[finding(records)]["p"])
+
+
+@pytest.mark.parametrize("suffix", ["txt", "png", "html"])
+def test_where_every_run_diverged_the_report_says_so(tmp_path, suffix):
+    folder = saved([replace(run(seed=seed), train_loss=None) for seed in (0, 1)], tmp_path)
+    make_report(folder, tmp_path / f"x.{suffix}")
+    assert "Every run diverged" in make_report(folder)
