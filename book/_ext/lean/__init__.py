@@ -16,13 +16,14 @@ from lean import files, mathematics, pages
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def put_templates_first(_: Sphinx, config: Config) -> None:
-    """Before the theme's own parts of a page, so that the two in ``templates`` take their place."""
+def configure(_: Sphinx, config: Config) -> None:
+    """The two templates take the place of the theme's own."""
     config.templates_path.insert(0, str(TEMPLATES))
+    config.html_math_renderer = "mathml"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("config-inited", put_templates_first)
+    app.connect("config-inited", configure)
     for part in (mathematics, pages, files):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,10 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from jinja2 import Template
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -25,18 +25,7 @@ BUNDLED = (
 UNUSED = ("scripts/fontawesome.js*", "scripts/bootstrap.js*", "vendor/fontawesome", "scripts/*.map", "styles/*.map")
 # Classes of the icon library that say how to draw, not what.
 MODIFIERS = {"solid", "regular", "brands", "lg", "sm", "xs", "xl", "fw"}
-ENTRANCE = """<!DOCTYPE html>
-<html lang="{language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Refresh" content="0; url={target}">
-<meta name="description" content="The front page of {title}.">
-<title>{title}</title>
-</head>
-<body><main><h1>{title}</h1><p><a href="{target}">To the front page</a></p></main></body>
-</html>
-"""
+ENTRANCE = Path(__file__).parent / "templates" / "entrance.html"
 
 
 def without_icon_font(style: str) -> str:
@@ -47,10 +36,9 @@ def without_icon_font(style: str) -> str:
     """
 
     def keep(rule: re.Match[str]) -> str:
-        selector, body = rule[1], rule[2]
-        selectors = re.sub(r"/\*.*?\*/", "", selector, flags=re.DOTALL).split(",")
+        selectors = re.sub(r"/\*.*?\*/", "", rule[1], flags=re.DOTALL).split(",")
         of_library = all(re.match(r"\s*\.fa([srbl]|[-.:].*)?(?=$|[.:])[^ >]*$", one) for one in selectors)
-        is_font = selector.strip().endswith("@font-face") and re.search(r"Font ?\\?\s?Awesome", body)
+        is_font = rule[1].strip().endswith("@font-face") and re.search(r"Font ?\\?\s?Awesome", rule[2])
         return "" if of_library or is_font else rule[0]
 
     return re.sub(r"([^{}]+)\{([^{}]*)\}", keep, style)
@@ -68,20 +56,20 @@ def is_bundled(name: str) -> bool:
 def write_bundle(static: Path) -> None:
     """All that every page wants in one style sheet; what it names lies in the same folder, or is part of it."""
     styles = [path for pattern in BUNDLED for path in sorted(static.glob(pattern))]
-    texts = {style: style.read_text(encoding="utf-8") for style in styles}
-    theme = static / "styles"
-    parts = [without_icon_font(text) if style.parent == theme else text for style, text in texts.items()]
+    texts = [path.read_text(encoding="utf-8") for path in styles]
+    of_theme = [path.parent.name == "styles" for path in styles]
+    parts = [without_icon_font(text) if own else text for text, own in zip(texts, of_theme, strict=True)]
     (static / BUNDLE).write_text("\n".join(parts), encoding="utf-8")
 
 
-def icons_of(page: str) -> Iterator[str]:
+def icons_of(page: str) -> set[str]:
     """The icons that a page asks for.
 
-    >>> list(icons_of('<i class="theme-switch fa-solid fa-sun fa-lg"></i>'))
-    ['sun']
+    >>> icons_of('<i class="theme-switch fa-solid fa-sun fa-lg"></i>')
+    {'sun'}
     """
-    for classes in re.findall(r'<(?:i|span) class="([^"]*\bfa[srb]?\b[^"]*)"', page):
-        yield from (name for name in re.findall(r"\bfa-([a-z0-9-]+)", classes) if name not in MODIFIERS)
+    asked = re.findall(r'<(?:i|span) class="([^"]*\bfa[srb]?\b[^"]*)"', page)
+    return set(re.findall(r"\bfa-([a-z0-9-]+)", " ".join(asked))) - MODIFIERS
 
 
 def tidy(app: Sphinx, failed: Exception | None) -> None:
@@ -90,26 +78,22 @@ def tidy(app: Sphinx, failed: Exception | None) -> None:
         return
     static = Path(app.outdir) / "_static"
     for path in {path for pattern in UNUSED for path in static.glob(pattern)}:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     write_bundle(static)
-
     drawn = set(re.findall(r"\.fa-([a-z0-9-]+)", (static / "icons.css").read_text(encoding="utf-8")))
     for page in Path(app.outdir).rglob("*.html"):
         if "_static" not in page.parts:
-            for icon in sorted(set(icons_of(page.read_text(encoding="utf-8"))) - drawn):
+            for icon in sorted(icons_of(page.read_text(encoding="utf-8")) - drawn):
                 logger.warning("%s asks for the icon %s, which book/_static/icons.css does not draw", page.name, icon)
 
 
 def write_entrance(app: Sphinx, failed: Exception | None) -> None:
     """Where the front page lies in a folder, the page that leads there has a title, a language and a link."""
-    index = Path(app.outdir) / "index.html"
     if failed is None and app.builder.name == "html" and app.config.root_doc != "index":
         names = {"language": app.config.language, "title": app.config.html_title or app.config.project}
-        target = app.builder.get_target_uri(app.config.root_doc)
-        index.write_text(ENTRANCE.format(target=target, **names), encoding="utf-8")
+        page = Template(ENTRANCE.read_text(encoding="utf-8"), keep_trailing_newline=True, autoescape=True)
+        text = page.render(target=app.builder.get_target_uri(app.config.root_doc), **names)
+        (Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
