@@ -1,10 +1,9 @@
 """The arithmetic of a network, twice: in closed form, and measured while it runs. The two agree exactly.
 
 Parameters are all learned values: BatchNorm's weight and bias count, its running mean and variance don't.
-Multiply-adds (MACs) are for one image; a product and its addition are one. Convolutions and linear layers count; their
-biases, BatchNorm, ReLU, pooling and the shortcut's addition don't. Those touch a value a few times at most, where a
-3×3 convolution over 64 channels spends 576 multiply-adds on it. The paper says FLOPs for the same count.
-torchinfo's multiply-adds are these and, besides, one for every other parameter, a convolution's bias once a pixel.
+Multiply-adds (MACs, the paper's FLOPs) are for one image, those of convolutions and linear layers; biases, BatchNorm,
+ReLU, pooling and additions, which touch a value a few times at most, don't. (torchinfo's also have a convolution's bias
+once a pixel, and every other parameter once.)
 
 He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385:
 table 1 gives the ImageNet networks and their FLOPs, figure 5 both blocks, section 4.2 the CIFAR networks.
@@ -52,11 +51,7 @@ def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) 
 
 
 def conv_macs(in_channels: int, out_channels: int, kernel_size: int, output_pixels: int) -> int:
-    """Multiply-adds of a square convolution: every weight works once at every output pixel (height · width of them).
-
-    >>> conv_macs(64, 64, 3, 56 * 56), conv_macs(128, 128, 3, 28 * 28)
-    (115605504, 115605504)
-    """
+    """Multiply-adds of a square convolution: every weight works once at every output pixel (height · width of them)."""
     return conv_parameters(in_channels, out_channels, kernel_size) * output_pixels
 
 
@@ -85,11 +80,7 @@ def conv_batchnorm_cost(in_channels: int, out_channels: int, kernel_size: int, s
 
 
 def shortcut_cost(shortcut: str, in_channels: int, out_channels: int, size: int, stride: int, bias: bool) -> Cost:
-    """The path around a block of size × size output pixels: only the 1×1 convolutions of B and C cost anything.
-
-    >>> shortcut_cost("B", 64, 128, size=28, stride=2, bias=False)
-    Cost(parameters=8448, macs=6422528)
-    """
+    """The path around a block of size × size output pixels: only the 1×1 convolutions of B and C cost anything."""
     check_choice("shortcut", shortcut, SHORTCUTS)
     projects = shortcut == "C" or (shortcut == "B" and (stride != 1 or in_channels != out_channels))
     return conv_batchnorm_cost(in_channels, out_channels, 1, size, bias) if projects else Cost()
@@ -104,11 +95,9 @@ def basic_block_cost(
     Cost(parameters=73984, macs=231211008)
     """
     out_size = output_size(size, 3, stride, padding=1)
-    return (
-        conv_batchnorm_cost(in_channels, channels, 3, out_size, bias)
-        + conv_batchnorm_cost(channels, channels, 3, out_size, bias)
-        + shortcut_cost(shortcut, in_channels, channels, out_size, stride, bias)
-    )
+    cost = conv_batchnorm_cost(in_channels, channels, 3, out_size, bias)
+    cost += conv_batchnorm_cost(channels, channels, 3, out_size, bias)
+    return cost + shortcut_cost(shortcut, in_channels, channels, out_size, stride, bias)
 
 
 def bottleneck_cost(
@@ -122,18 +111,14 @@ def bottleneck_cost(
     Cost(parameters=70400, macs=218365952)
     """
     out_size = output_size(size, 3, stride, padding=1)
-    return (
-        conv_batchnorm_cost(in_channels, channels, 1, size, bias)
-        + conv_batchnorm_cost(channels, channels, 3, out_size, bias)
-        + conv_batchnorm_cost(channels, 4 * channels, 1, out_size, bias)
-        + shortcut_cost(shortcut, in_channels, 4 * channels, out_size, stride, bias)
-    )
+    cost = conv_batchnorm_cost(in_channels, channels, 1, size, bias)
+    cost += conv_batchnorm_cost(channels, channels, 3, out_size, bias)
+    cost += conv_batchnorm_cost(channels, 4 * channels, 1, out_size, bias)
+    return cost + shortcut_cost(shortcut, in_channels, 4 * channels, out_size, stride, bias)
 
 
 def stages_cost(block: Callable[..., Cost], expansion: int, width: int, num_blocks: Sequence[int], size: int) -> Cost:
     """Stages of width, 2·width, 4·width, … channels, on an input of ``width`` channels and size × size pixels.
-
-    Only the first block of a stage changes the shape: its channels, and but for the first stage its pixels.
 
     >>> stages_cost(bottleneck_cost, 4, width=64, num_blocks=[3, 4], size=56)
     Cost(parameters=1435392, macs=1695547392)
@@ -161,11 +146,9 @@ def resnet_cost(
     block, expansion = (basic_block_cost, 1) if depth < 50 else (bottleneck_cost, 4)
     stem_size = output_size(size, kernel_size=7, stride=2, padding=3)
     pooled_size = output_size(stem_size, kernel_size=3, stride=2, padding=1)
-    return (
-        conv_batchnorm_cost(in_channels, 64, 7, stem_size, bias)
-        + stages_cost(partial(block, shortcut=shortcut, bias=bias), expansion, 64, num_blocks[depth], pooled_size)
-        + Cost(linear_parameters(512 * expansion, num_classes), 512 * expansion * num_classes)
-    )
+    cost = conv_batchnorm_cost(in_channels, 64, 7, stem_size, bias)
+    cost += stages_cost(partial(block, shortcut=shortcut, bias=bias), expansion, 64, num_blocks[depth], pooled_size)
+    return cost + Cost(linear_parameters(512 * expansion, num_classes), 512 * expansion * num_classes)
 
 
 def cifar_resnet_cost(
@@ -177,11 +160,9 @@ def cifar_resnet_cost(
     19421274
     """
     n = (check_depth(depth) - 2) // 6
-    return (
-        conv_batchnorm_cost(in_channels, width, 3, size)
-        + stages_cost(partial(basic_block_cost, shortcut=shortcut), 1, width, (n, n, n), size)
-        + Cost(linear_parameters(4 * width, num_classes), 4 * width * num_classes)
-    )
+    cost = conv_batchnorm_cost(in_channels, width, 3, size)
+    cost += stages_cost(partial(basic_block_cost, shortcut=shortcut), 1, width, (n, n, n), size)
+    return cost + Cost(linear_parameters(4 * width, num_classes), 4 * width * num_classes)
 
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -223,9 +204,8 @@ def layer_table(model: nn.Module, input_size: Sequence[int]) -> LayerTable:
     """Run the model once on a black image of (channels, height, width) and note every layer that took part.
 
     A layer is a module without children, or with parameters of its own. One that runs twice has two rows, and its
-    parameters count in the first. What is computed without a module, such as ``F.relu(x)``, has no row. The model
-    runs in evaluation mode without gradients, and is left as it was. A compiled one runs as it was written.
-    A ValueError says so if the size is none, the model can't take it, or the sums would be wrong since layers hide.
+    parameters count in the first; ``F.relu(x)`` and the like have none. The model runs in evaluation mode and is left
+    as it was. It is a ValueError if it can't take the size, or if layers can't be seen and the sums would be wrong.
 
     >>> print(layer_table(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU()), (3, 8, 8)))
     name  kind    output  parameters  multiply-adds
@@ -237,21 +217,19 @@ def layer_table(model: nn.Module, input_size: Sequence[int]) -> LayerTable:
         raise ValueError(f"input_size must be (channels, height, width), got {input_size!r}")
     names = {module: name.replace("_orig_mod.", "") for name, module in model.named_modules()}
     if hidden := [m for m in names if isinstance(m, torch.jit.ScriptModule) or "quantized" in type(m).__module__]:
-        raise ValueError(f"a {type(hidden[0]).__name__} hides its layers: count the model before it was converted")
+        raise ValueError(f"a {type(hidden[0]).__name__} hides its layers: count the model before it is converted")
     layers: list[Layer] = []
-    counted: set[nn.Parameter] = set()
+    unseen = {parameter: name for name, parameter in model.named_parameters()}
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        new = set(module.parameters(recurse=False)) - counted
-        counted.update(new)
-        shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
-        macs = 0
+        parameters = sum(p.numel() for p in module.parameters(recurse=False) if unseen.pop(p, None) is not None)
+        shape, macs = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else (), 0
         if isinstance(module, WEIGHT_LAYERS):  # every weight works once at every position of the output ...
             positions = inputs[0] if isinstance(module, TRANSPOSED) else output  # ... or, transposed, of the input
             macs = module.weight.numel() * (positions.numel() // module.weight.shape[0])
-        layers.append(Layer(names[module], type(module).__name__, shape, sum(p.numel() for p in new), macs))
+        layers.append(Layer(names[module], type(module).__name__, shape, parameters, macs))
 
-    like = next(model.parameters(), torch.empty(0))
+    like = next(model.parameters(), torch.empty(0))  # for its device and type
     modes = {module: module.training for module in names}
     hooks = [m.register_forward_hook(note) for m in names if not [*m.children()] or [*m.parameters(recurse=False)]]
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
@@ -267,9 +245,6 @@ def layer_table(model: nn.Module, input_size: Sequence[int]) -> LayerTable:
             hook.remove()
         for module, training in modes.items():
             module.training = training  # one by one, since the caller may have frozen some
-    if unseen := [name for name, parameter in model.named_parameters() if parameter not in counted]:
-        raise ValueError(
-            f"{len(unseen)} parameters are in no layer that ran, {unseen[0]} first: remove what the model doesn't use, "
-            "and count it before it is exported"
-        )
+    if unseen:
+        raise ValueError(f"no layer that ran has {min(unseen.values())}: count before export, without spare layers")
     return LayerTable(tuple(layers))
