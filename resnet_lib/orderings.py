@@ -82,15 +82,7 @@ class OrderedResNet(nn.Module):
     {269722}
     """
 
-    def __init__(
-        self,
-        depth: int,
-        steps: str = ORDERINGS["full pre-activation"],
-        *,
-        width: int = 16,
-        in_channels: int = 3,
-        num_classes: int = 10,
-    ) -> None:
+    def __init__(self, depth: int, steps: str, *, width: int = 16, in_channels: int = 3, num_classes: int = 10) -> None:
         super().__init__()
         check_depth(depth)
         self.stem = make_steps("conv bn relu", in_channels, width)

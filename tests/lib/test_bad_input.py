@@ -108,7 +108,7 @@ def test_a_refusal_names_the_place_what_came_and_what_would_do(call, names):
     "call",
     [
         CifarResNet,
-        OrderedResNet,
+        lambda depth: OrderedResNet(depth, "conv + relu"),
         lambda depth: Recipe(depth=depth),
         lambda depth: degradation_grid(depths=[depth]),
     ],

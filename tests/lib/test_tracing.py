@@ -21,7 +21,7 @@ NETWORKS = {
     "ResNet, bottleneck, A": lambda: ResNet(Bottleneck, [1, 1, 1, 1], 7, shortcut="A"),
     "CIFAR, plain": lambda: cifar_resnet(8, "none", num_classes=7),
     "CIFAR, C": lambda: cifar_resnet(8, "C", num_classes=7),
-    "ordered": lambda: OrderedResNet(8, num_classes=7),
+    "ordered": lambda: OrderedResNet(8, "bn relu conv bn relu conv +", num_classes=7),
 }
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
