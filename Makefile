@@ -24,6 +24,8 @@ $(error TORCH is cpu, or left out for what the package index gives, not $(TORCH)
 endif
 export URL
 
+.NOTPARALLEL:
+
 .PHONY: book test check test-all notebooks assignment audit pdf repository style environment environment-book
 
 book: environment-book
@@ -31,7 +33,7 @@ book: environment-book
 	@echo "The book is built. Open _build/html/index.html in a browser."
 
 test: style book
-	$(PYTEST) --cov
+	$(PYTEST) --cov --cov-report=
 
 check: style
 	$(PYTEST) resnet_lib tests/lib $$(git diff --name-only --diff-filter=d HEAD -- 'notebooks/*.ipynb')

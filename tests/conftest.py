@@ -18,10 +18,12 @@ SOURCES = ("_*.yml", "book/**/*", "notebooks/*.ipynb", "resnet_lib/**/*.py", "re
 NO_SOURCES = {"__pycache__", "_generated"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The notebooks first, the longest before the others, so that no worker is left with a long one at the end."""
     seconds = {name: times["seconds"] for name, times in json.loads(RUN_TIMES.read_text(encoding="utf-8")).items()}
-    items.sort(key=lambda item: seconds.get(item.path.stem, 0), reverse=True)
+    # A notebook's cells stay in their order even where a plugin shuffles the tests.
+    items.sort(key=lambda item: (-seconds.get(item.path.stem, 0), getattr(item, "cell_num", 0)))
+    config.option.cov_source = None  # coverage runs already; nbval would start it in the notebooks' kernels too
 
 
 @pytest.fixture(scope="module")
