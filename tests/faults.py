@@ -74,6 +74,18 @@ resnet_lib/report.py
   the paper's errors beside any run: if departing: => if None:
   best test error is the last one: test_error=record.best_test_error) => test_error=record.test_error)
   pages not escaped: autoescape=True => autoescape=False
+resnet_lib/arithmetic.py
+  running statistics count: return 2 * channels => return 4 * channels
+  padding on one side of the formula: (size + 2 * padding - kernel_size) => (size + padding - kernel_size)
+  stride on the first 1×1: cost = conv_batchnorm_cost(in_channels, channels, 1, size, bias)
+    => cost = conv_batchnorm_cost(in_channels, channels, 1, out_size, bias)
+  a layer that runs twice counts twice: if unseen.pop(p, None) is not None) => if unseen.pop(p, "") is not None)
+resnet_lib/orderings.py
+  stride on both convolutions: in_channels, stride = channels, 1 => in_channels = channels
+  no activation at the end: self.end = make_steps(pre_activation, => self.end = make_steps("",
+resnet_lib/figures.py
+  colours exchanged: return PLAIN if shortcut == "none" else RESIDUAL => return RESIDUAL if shortcut == "none" else PLAIN
+  band up to the mean: values.min(0), values.max(0) => values.min(0), values.mean(0)
 resnet_course/probes/gradients.py
   the model's own statistics move: model = copy.deepcopy(model).train() => model = model.train()
   momentum not restored: norm.momentum = momentum => pass
@@ -91,6 +103,16 @@ resnet_course/probes/responses.py
   what the addition has changed: outputs[name] = output.clone() => outputs[name] = output
 resnet_course/probes/variants.py
   branches too weak: len(blocks_of(model)) ** -0.5 => len(blocks_of(model)) ** -1
+resnet_course/drills/answers.py
+  tolerance not relative: self.tolerance * abs(right) => self.tolerance
+resnet_course/drills/bug_hunt.py
+  line before what is left out is wrong: lines |= {first, first + 1} => lines |= {first + 1}
+  symptoms without a seed: torch.manual_seed(0) => torch.seed()
+resnet_course/drills/questions.py
+  one block too many: answer = one + (count - 1) * inner => answer = one + count * inner
+  kernels without their middle: wider = seen + (kernel - 1) * step => wider = seen + kernel * step
+resnet_course/volumes.py
+  a block's first shape: volumes[-1] = replace(volumes[-1], shape=layer.output_shape) => pass
 """
 
 
