@@ -84,7 +84,7 @@ resnet_lib/orderings.py
   stride on both convolutions: in_channels, stride = channels, 1 => in_channels = channels
   no activation at the end: self.end = make_steps(pre_activation, => self.end = make_steps("",
 resnet_lib/figures.py
-  colours exchanged: return PLAIN if shortcut == "none" else RESIDUAL => return RESIDUAL if shortcut == "none" else PLAIN
+  colours exchanged: return PLAIN if shortcut == "none" else RESIDUAL => return PLAIN if shortcut else RESIDUAL
   band up to the mean: values.min(0), values.max(0) => values.min(0), values.mean(0)
 resnet_course/probes/gradients.py
   the model's own statistics move: model = copy.deepcopy(model).train() => model = model.train()
