@@ -29,6 +29,8 @@ OUTLIER_RULE = (
     f"at least {LEAST_DEVIATION} points. That is a reason to look, not a fault; outliers count in the means."
 )
 
+Copies = list[tuple[str, list[Run]]]  # what gives them away, and the runs that come from one training
+
 
 def shorten(items: Sequence[str], most: int) -> list[str]:
     """At most so many of the items, and how many more there are.
@@ -39,28 +41,28 @@ def shorten(items: Sequence[str], most: int) -> list[str]:
     return [*items[:most], f"and {len(items) - most:,} more"] if len(items) > most else list(items)
 
 
-def find_copies(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
-    """The groups of runs that come from one training by `COPY_RULE`, each with what gives it away."""
-    runs = list(runs)
+def find_copies(runs: Sequence[Run]) -> Copies:
+    """The groups of runs that come from one training by `COPY_RULE`."""
     timed = [run for run in runs if _all_positive(*_times(run))]
     copies = [("the same times", group) for group in group_by(timed, _times).values() if len(group) > 1]
     known = [set(map(id, group)) for _, group in copies]
-    trained = [run for run in runs if run.record.train_loss is not None and _all_positive(run.record.train_loss)]
+    # A network that diverged has no loss, and the same errors as all of its kind.
+    trained = [run for run in runs if not run.record.diverged and _all_positive(run.record.train_loss)]
     for group in group_by(trained, _outcome).values():
         if len(group_by(group, _deciding)) > 1 and not any(set(map(id, group)) <= ids for ids in known):
             copies.append(("the same losses from other settings", group))
-    return [(evidence, group) for evidence, group in copies if any(run.student for run in group)]
+    return copies
 
 
-def _all_positive(*values: float) -> bool:
-    return all(0 < value < math.inf for value in values)  # false of NaN, too, which JSON as Python reads it may hold
+def _all_positive(*values: Any) -> bool:
+    return all(0 < value < math.inf for value in values)
 
 
 def _times(run: Run) -> tuple[float, float]:
     return run.record.seconds, run.record.images_per_second
 
 
-def _outcome(run: Run) -> tuple[float, ...]:
+def _outcome(run: Run) -> tuple[Any, ...]:
     return run.record.train_loss, *run.record.curves["train_error"], *run.record.curves["test_error"]
 
 
@@ -69,42 +71,38 @@ def _deciding(run: Run) -> Any:
     return replace(run.record.recipe, dataset="", images=None)
 
 
-def describe_copies(copies: Iterable[tuple[str, list[Run]]]) -> list[str]:
+def describe_copies(copies: Copies) -> list[str]:
     """A line for all copies among the same students by the same evidence, the longest first."""
     together: dict[tuple[str, str], list[list[Run]]] = {}
     for evidence, group in copies:
-        names = list(dict.fromkeys(run.owner for run in group))
-        together.setdefault((", ".join(shorten(names, 8)), evidence), []).append(group)
+        names = ", ".join(shorten(list(dict.fromkeys(run.student for run in group)), 8))
+        together.setdefault((names, evidence), []).append(group)
     lines = []
     for (names, evidence), groups in sorted(together.items(), key=lambda item: (-len(item[1]), item[0])):
         recipes = list(dict.fromkeys(plain_text(run.record.recipe.name) for group in groups for run in group))
-        trainings = f"{len(groups)} training{'s' if len(groups) > 1 else ''}"
-        of_what = ", ".join(shorten(recipes, 3))
-        lines.append(f"{names}: {sum(map(len, groups))} records of {trainings}, told by {evidence} ({of_what})")
+        trainings = f"{len(groups)} training{'s' * (len(groups) > 1)}"
+        found = f"{sum(map(len, groups))} records of {trainings}, told by {evidence}"
+        lines.append(f"{names}: {found} ({', '.join(shorten(recipes, 3))})")
     return lines
 
 
-def find_outliers(runs: Iterable[Run], counted: Iterable[Run]) -> list[str]:
+def find_outliers(runs: Sequence[Run], counted: Iterable[Run]) -> list[str]:
     """A line for each error that stands out among the ``counted`` runs by `OUTLIER_RULE`, the farthest first."""
     counted = list(counted)
-    by_recipe, by_network = group_by(counted, lambda run: run.recipe), group_by(counted, lambda run: run.network)
-    measured: dict[Any, tuple[float, float]] = {}
+    groups = {**group_by(counted, lambda run: run.recipe), **group_by(counted, lambda run: run.network)}
+    peers = {key: group for key, group in groups.items() if len(group) >= FEWEST_PEERS}
     found = []
-    for run in runs:
-        peers, whose = by_recipe.get(run.recipe, []), "recipe"
-        if len(peers) < FEWEST_PEERS:
-            peers, whose = by_network.get(run.network, []), "network and depth"
-        if len(peers) < FEWEST_PEERS:
-            continue
-        for name, words in (("train_error", "training error"), ("test_error", "test error")):
-            if (id(peers), name) not in measured:
-                measured[id(peers), name] = _median_and_deviation([getattr(peer.record, name) for peer in peers])
-            median, deviation = measured[id(peers), name]
-            error = getattr(run.record, name)
-            distance = abs(error - median) / deviation
-            if distance > FARTHEST:
-                away = f"{distance:.1f} deviations from {median:.2f} %, the median of {len(peers)} runs of its {whose}"
-                found.append((-distance, f"{run}: {words} {error:.2f} %, {away}"))
+    for name, words in {"train_error": "training error", "test_error": "test error"}.items():
+        usual = {key: _median_and_deviation([getattr(peer.record, name) for peer in peers[key]]) for key in peers}
+        for run in runs:
+            key, whose = (run.recipe, "recipe") if run.recipe in peers else (run.network, "network and depth")
+            if key not in peers:
+                continue
+            error, (median, deviation) = getattr(run.record, name), usual[key]
+            away = abs(error - median) / deviation
+            if away > FARTHEST:
+                beside = f"{median:.2f} %, the median of {len(peers[key])} runs of its {whose}"
+                found.append((-away, f"{run}: {words} {error:.2f} %, {away:.1f} deviations from {beside}"))
     return [line for _, line in sorted(found)]
 
 

@@ -3,11 +3,10 @@
 These are files of others: they are read with limits, nothing is unpacked to the disk, and what can't be used is named.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from resnet_lib.recipes import Recipe
@@ -21,9 +20,9 @@ MOST_FILES = 200  # that are read of one student
 
 @dataclass(frozen=True)
 class Run:
-    """A record and who handed it in; None is the book."""
+    """A record and who handed it in."""
 
-    student: str | None
+    student: str
     record: Record
 
     @property
@@ -36,13 +35,8 @@ class Run:
         """Shortcut and depth."""
         return self.record.recipe.shortcut, self.record.recipe.depth
 
-    @property
-    def owner(self) -> str:
-        """Who handed it in, in words."""
-        return self.student or "the book"
-
     def __str__(self) -> str:
-        return f"{self.owner}: {plain_text(self.record.recipe.name)}"
+        return f"{self.student}: {plain_text(self.record.recipe.name)}"
 
 
 def group_by(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -53,14 +47,8 @@ def group_by(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[R
     return groups
 
 
-def group_by_network(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
-    """The runs by shortcut and depth, plain networks first."""
-    groups = group_by(runs, lambda run: run.network)
-    return dict(sorted(groups.items(), key=lambda item: (item[0][0] != "none", item[0])))
-
-
-def read_class(folder: Path) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """The runs of each student, and of the files that can't be used {the place: why}.
+def read_class(folder: Path) -> tuple[dict[str, list[Run]], list[str]]:
+    """The runs of each student, and a line for each file that can't be used: its place, and why.
 
     A student is a folder in ``folder``, or a zip file, or both; zip files may lie in the student's folder, too.
     Nothing is unpacked to the disk. Hidden files are passed over, and so is a record that a student has twice.
@@ -71,41 +59,47 @@ def read_class(folder: Path) -> tuple[dict[str, list[Run]], dict[str, str]]:
     if not folder.is_dir():
         raise ValueError(f"FOLDER must hold a folder or a zip file a student, got {folder}, which is no folder")
     tops: dict[str, list[Path]] = {}
-    unusable: dict[str, str] = {}
-    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+    unusable: list[str] = []
+    for path in sorted(path for path in folder.iterdir() if not _is_hidden(path.name)):
         if path.is_dir() or path.suffix.lower() == ".zip":
             tops.setdefault(path.name if path.is_dir() else path.stem, []).append(path)
         elif path.suffix.lower() == ".json":
-            unusable[plain_text(path.name)] = "it lies in no student's folder"
-    students = {name: _read_student(name, folder, paths, unusable) for name, paths in sorted(tops.items())}
+            unusable.append(f"{plain_text(path.name)}: it lies in no student's folder")
+    students: dict[str, list[Run]] = {}
+    for name, paths in sorted(tops.items()):
+        printed = plain_text(name)
+        number = 1
+        while printed in students:  # of names that print alike, the later ones are numbered
+            number += 1
+            printed = f"{plain_text(name)} ({number})"
+        files = (file for path in paths for found in _find_files(path) for file in _read_files(found, folder))
+        students[printed] = _runs_of(printed, files, unusable)
     if not any(students.values()):
-        why = "".join(f"; {place} is not used: {reason}" for place, reason in list(unusable.items())[:1])
-        raise ValueError(f"{folder} holds no record of a student (STUDENT/**/*.json or STUDENT.zip){why}")
-    return {plain_text(name): runs for name, runs in students.items()}, unusable
+        empty = f"{folder} holds no record of a student (STUDENT/**/*.json or STUDENT.zip)"
+        raise ValueError("; ".join([empty, *unusable[:1]]))
+    return students, unusable
 
 
-def _read_student(name: str, folder: Path, tops: Sequence[Path], unusable: dict[str, str]) -> list[Run]:
+def _runs_of(student: str, files: Iterator[tuple[str, bytes | Exception]], unusable: list[str]) -> list[Run]:
     """The student's runs, one for each recipe; what can't be used is added to ``unusable``."""
     runs: dict[Recipe, tuple[str, Run]] = {}
-    files = (file for top in tops for path in _find_files(top) for file in _openers(path, folder))
-    for number, (place, open_file) in enumerate(files):
-        if number == MOST_FILES:
-            unusable[plain_text(place)] = (
-                f"no more than {MOST_FILES} files are read of one student, and none from here on"
-            )
-            break
+    for number, (place, content) in enumerate(files):
         try:
-            with open_file() as file:
-                data = file.read(MOST_BYTES + 1)
-            if len(data) > MOST_BYTES:
+            if number >= MOST_FILES:
+                raise ValueError(f"no more than {MOST_FILES} files are read of one student, and none from here on")
+            if isinstance(content, Exception):
+                raise content
+            if len(content) > MOST_BYTES:
                 raise ValueError(f"it is larger than {MOST_BYTES:,} bytes, and a record has some thousand")
-            run = Run(plain_text(name), parse_record(data, place))
+            run = Run(student, parse_record(content, place))
             first_place, first = runs.setdefault(run.record.recipe, (place, run))
             if first.record != run.record:
                 raise ValueError(f"it is another record of the same run as {first_place}")
         except Exception as error:  # what is damaged, or made to do harm, raises almost anything
             reason = str(getattr(error, "strerror", None) or error).removeprefix(f"{place} is not a record of a run: ")
-            unusable[plain_text(place)] = plain_text(reason)
+            unusable.append(f"{plain_text(place)}: {plain_text(reason)}")
+        if number >= MOST_FILES:
+            break
     return [run for _, run in runs.values()]
 
 
@@ -126,44 +120,41 @@ def _find_files(top: Path) -> Iterator[Path]:
             yield path
 
 
-Opener = Callable[[], IO[bytes]]
-
-
-def _openers(path: Path, folder: Path) -> Iterator[tuple[str, Opener]]:
-    """Each file that may be a record, (its place, how to open it): the path's own, or those in a zip file."""
+def _read_files(path: Path, folder: Path) -> Iterator[tuple[str, bytes | Exception]]:
+    """The place of each file that may be a record, and its first bytes or why it can't be read: of a zip file, many."""
     place = path.relative_to(folder).as_posix()
-    if path.suffix.lower() != ".zip":
-        yield place, partial(_open_file, path)
-        return
     try:
-        with _open_file(path) as file:
-            if path.stat().st_size > MOST_BYTES_OF_ZIP:
-                raise ValueError(f"it is larger than {MOST_BYTES_OF_ZIP:,} bytes")
-            with ZipFile(file) as archive:
-                for member in archive.infolist():
-                    inner = PurePosixPath(member.filename)
-                    if inner.suffix.lower() in (".json", ".zip") and not any(map(_is_hidden, inner.parts)):
-                        yield f"{place}/{inner}", partial(_open_member, archive, member)
+        if path.is_symlink() or not path.is_file():  # a pipe would be waited for without end
+            raise ValueError("it is a link" if path.is_symlink() else "it is not a file that can be read")
+        if path.suffix.lower() != ".zip":
+            with path.open("rb") as file:
+                yield place, _read(file)
+            return
+        if path.stat().st_size > MOST_BYTES_OF_ZIP:
+            raise ValueError(f"it is larger than {MOST_BYTES_OF_ZIP:,} bytes")
+        with ZipFile(path) as archive:
+            for member in archive.infolist():
+                inner = PurePosixPath(member.filename)
+                if inner.suffix.lower() in (".json", ".zip") and not any(map(_is_hidden, inner.parts)):
+                    yield f"{place}/{inner}", _read_member(archive, member)
     except Exception as error:
-        yield place, partial(_refuse, error)
+        yield place, error
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    if path.is_symlink() or not path.is_file():  # a pipe would be waited for without end
-        raise ValueError("it is a link" if path.is_symlink() else "it is not a file that can be read")
-    return path.open("rb")
+def _read(file: IO[bytes]) -> bytes:
+    return file.read(MOST_BYTES + 1)
 
 
-def _open_member(archive: ZipFile, member: ZipInfo) -> IO[bytes]:
+def _read_member(archive: ZipFile, member: ZipInfo) -> bytes | Exception:
     if member.filename.lower().endswith(".zip"):
-        raise ValueError("it is a zip file within a zip file")
+        return ValueError("it is a zip file within a zip file")
     if member.flag_bits & 1:
-        raise ValueError("it is encrypted")
+        return ValueError("it is encrypted")
     # Of these two alone no more is decompressed than is read, whatever size the member claims.
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise ValueError(f"it is compressed by method {member.compress_type}, which is not read")
-    return archive.open(member)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    raise error
+        return ValueError(f"it is compressed by method {member.compress_type}, which is not read")
+    try:
+        with archive.open(member) as file:
+            return _read(file)
+    except Exception as error:
+        return error
