@@ -113,6 +113,17 @@ resnet_course/drills/questions.py
   kernels without their middle: wider = seen + (kernel - 1) * step => wider = seen + kernel * step
 resnet_course/volumes.py
   a block's first shape: volumes[-1] = replace(volumes[-1], shape=layer.output_shape) => pass
+resnet_course/classroom/assignment.py
+  labels exchanged: = torch.arange(len(classes)) => = torch.arange(len(classes)).flip(0)
+resnet_course/classroom/anomalies.py
+  one peer too few: if len(group) >= FEWEST_PEERS => if len(group) > FEWEST_PEERS
+  deviation of another distribution: max(LEAST_DEVIATION, 1.4826 * => max(LEAST_DEVIATION,
+resnet_course/classroom/class_report.py
+  copies of the book's runs missed: in find_copies([*book, *runs]) => in find_copies(runs)
+  a copy counts twice: counted = [run for run in ended if id(run) not in repeated] => counted = list(ended)
+  diverged runs averaged: ended = [run for run in runs if not run.record.diverged] => ended = list(runs)
+resnet_course/classroom/submissions.py
+  one of two students alike lost: while printed in students: => while printed is None:
 """
 
 
