@@ -46,6 +46,7 @@ style: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python book/style.py
 
 notebooks: environment-book
 	$(BIN)/python notebooks/execute.py
