@@ -54,7 +54,7 @@ notebooks: environment-book
 assignment: environment
 	$(BIN)/python notebooks/assignment/build.py
 
-audit: environment
+audit: environment book
 	$(BIN)/python -m tests.audit
 
 pdf: environment

@@ -4,16 +4,11 @@ import gzip
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".txt", ".ipynb"}
-
-
-@cache
-def compressed(path: Path) -> bytes:
-    return gzip.compress(path.read_bytes(), compresslevel=6)
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -21,13 +16,11 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
-        if path.is_dir():
-            path /= "index.html"
         if not path.is_file():
             self.send_error(404)
             return
         squeeze = path.suffix in COMPRESSED and "gzip" in self.headers.get("Accept-Encoding", "")
-        body = compressed(path) if squeeze else path.read_bytes()
+        body = gzip.compress(path.read_bytes()) if squeeze else path.read_bytes()
         self.send_response(200)
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Content-Length", str(len(body)))
@@ -44,11 +37,8 @@ class Handler(SimpleHTTPRequestHandler):
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """The address of ``folder``, for as long as the context is open."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
         server.shutdown()
-        server.server_close()

@@ -4,47 +4,55 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 PACKAGES = Path(__file__).with_name("package.json")
-
-
-class CannotMeasureError(Exception):
-    """One sentence: what is missing or wrong, and what would do."""
-
-
-def find_browser() -> str:
-    """The program named by CHROME_PATH, or the first browser that is installed."""
-    named = os.environ.get("CHROME_PATH")
-    if named and shutil.which(named) is None:
-        raise CannotMeasureError(f"CHROME_PATH must name a Chromium, got {named}, which is no program")
-    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise CannotMeasureError(
-            f"No browser is installed (none of {', '.join(BROWSERS)}): install one, or set CHROME_PATH"
-        )
-    return found
+CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
+# Marks from 0 to 100, and the title of every audit that cost one of them something.
+Marks = tuple[dict[str, int], list[str]]
 
 
 def install_packages(folder: Path) -> Path:
     """Install Lighthouse and axe-core into ``folder``, unless these versions are there; return their folder."""
     npm = shutil.which("npm")
     if npm is None:
-        raise CannotMeasureError("Node is not installed (no npm): Lighthouse needs Node 18.16 or newer")
-    modules = folder / "node_modules"
-    wanted = json.loads(PACKAGES.read_text(encoding="utf-8"))["dependencies"]
-    if any(installed_version(modules / name) != version for name, version in wanted.items()):
+        sys.exit("Node is not installed (no npm): Lighthouse needs Node 18.16 or newer.")
+    installed = folder / "package.json"
+    if not installed.is_file() or installed.read_bytes() != PACKAGES.read_bytes():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGES, folder)
         command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
         if subprocess.run(command, cwd=folder).returncode != 0:
-            raise CannotMeasureError(f"npm could not install {', '.join(wanted)}: see its words above")
-    return modules
+            installed.unlink()
+            sys.exit("npm could not install Lighthouse and axe-core: see its words above.")
+    return folder / "node_modules"
 
 
-def installed_version(package: Path) -> str | None:
-    try:
-        return json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
-    except FileNotFoundError:
-        return None
+def lighthouse(address: str, modules: Path, browser: str) -> Marks:
+    """What Lighthouse says about the page at ``address``, with its preset for a telephone."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "report.json"
+        program = modules / "lighthouse" / "cli" / "index.js"
+        command = ["node", str(program), address, "--output=json", f"--output-path={out}", "--quiet"]
+        command += ["--chrome-flags=--headless=new --no-sandbox", f"--only-categories={','.join(CATEGORIES)}"]
+        environment = {**os.environ, "CHROME_PATH": browser}
+        for _ in range(2):  # now and then it doesn't reach the browser that it started
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
+            if out.is_file():
+                return read_report(json.loads(out.read_text(encoding="utf-8")))
+        raise RuntimeError(f"Lighthouse did not finish with {address}: {done.stderr.strip()}")
+
+
+def read_report(report: dict[str, Any]) -> Marks:
+    marks, lost = {}, []
+    for name in CATEGORIES:
+        marks[name] = round(100 * (report["categories"][name]["score"] or 0))
+        for reference in report["categories"][name]["auditRefs"]:
+            audit = report["audits"][reference["id"]]
+            counts = reference["weight"] and audit["scoreDisplayMode"] not in ("notApplicable", "informative", "manual")
+            if counts and (audit["score"] or 0) < 0.9:
+                lost.append(f"{name}: {audit['title']} ({audit.get('displayValue', '')})")
+    return marks, lost

@@ -3,9 +3,7 @@
 import argparse
 import json
 import os
-import sys
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,40 +31,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures there too, as JSON")
     parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean nothing")
     args = parser.parse_args(arguments)
-    if args.pairs < 1:
-        parser.error(f"--pairs must be at least 1, got {args.pairs}")
-    if args.out and args.out.is_dir():
-        parser.error(f"--out must be a file, got the folder {args.out}")
-
     environment = describe_machine(args.quick)  # before the benchmarks are part of its load
-    results = measure_all([row for row in rows if row.name in args.rows], 1 if args.quick else args.pairs, args.quick)
+    results: list[Result] = []
+    try:
+        for row in tqdm([row for row in rows if row.name in args.rows], unit="row"):
+            results.append(measure(row, 1 if args.quick else args.pairs, args.quick))
+    except KeyboardInterrupt:  # keeps the rows that are done
+        print("Stopped.")
     print(format_table(results), end="\n\n")
     print(", ".join(f"{key}: {value}" for key, value in environment.items()))
     if args.out:
         write_whole(args.out, (json.dumps(as_json(results, environment), indent=1) + "\n").encode())
-    if any(result.not_measured == "stopped" for result in results):
-        sys.exit(130)
 
 
-def measure_all(rows: Sequence[Row], pairs: int, quick: bool) -> list[Result]:
-    """Every row in turn. Ctrl-C stops, and keeps the rows that are done."""
-    results = []
-    possible = sum(not row.missing for row in rows)
-    try:
-        with tqdm(total=possible * pairs, unit="pair", bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as progress:
-            for row in rows:
-                progress.set_description(row.name)
-                results.append(measure(row, pairs, quick, progress.update))
-    except KeyboardInterrupt:
-        results += [Result(row, not_measured="stopped") for row in rows[len(results) :]]
-    return results
-
-
-def measure(row: Row, pairs: int, quick: bool, on_pair: Callable[[], object]) -> Result:
+def measure(row: Row, pairs: int, quick: bool) -> Result:
     if row.missing:
         return Result(row, not_measured=row.missing)
     # What the row holds, a DataLoader's workers too, is let go before the next row begins.
-    return Result(row, interleave(*row.prepare(1 if quick else row.work), pairs, on_pair))
+    return Result(row, interleave(*row.prepare(1 if quick else row.work), pairs))
 
 
 def describe_machine(quick: bool) -> dict[str, Any]:
@@ -74,8 +56,6 @@ def describe_machine(quick: bool) -> dict[str, Any]:
     has_gpu = torch.cuda.is_available()
     return {
         **describe_environment(CPU),
-        "torchvision": metadata.version("torchvision"),
-        "pillow": metadata.version("pillow"),
         "threads": torch.get_num_threads(),
         "cpu_precision": choose_precision(CPU),
         "gpu": torch.cuda.get_device_name(GPU) if has_gpu else None,

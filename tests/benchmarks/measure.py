@@ -21,9 +21,6 @@ class Goal(NamedTuple):
     sign: str
     value: float
 
-    def __str__(self) -> str:
-        return f"{self.sign} {self.value:g}" if self.value != 1 else f"{self.sign} 1.00"
-
     def reached(self, ratio: float) -> bool:
         return ratio >= self.value if self.sign == "≥" else ratio <= self.value
 
@@ -61,19 +58,13 @@ class Result:
         return "within the noise" if any(map(self.row.goal.reached, self.ratios)) else "no"
 
 
-def interleave(
-    ours: Side, theirs: Side, pairs: int, on_pair: Callable[[], object] = lambda: None
-) -> list[tuple[float, float]]:
+def interleave(ours: Side, theirs: Side, pairs: int) -> list[tuple[float, float]]:
     """Both sides' figures, taken in turn: ours, theirs, ours, theirs, …
 
     Each side runs once before, uncounted: what is started, compiled, captured or allocated once is then done.
     """
     ours(), theirs()
-    figures = []
-    for _ in range(pairs):
-        figures.append((ours(), theirs()))
-        on_pair()
-    return figures
+    return [(ours(), theirs()) for _ in range(pairs)]
 
 
 def format_table(results: Sequence[Result]) -> str:
@@ -81,13 +72,12 @@ def format_table(results: Sequence[Result]) -> str:
     lines = ["| ratio | goal | median | min–max | ours | theirs | reached |", "|---|---|---|---|---|---|---|"]
     for result in results:
         row, ratios = result.row, result.ratios
+        cells = [f"not measured: {result.not_measured}", "", "", "", ""]
         if ratios:
             ours, theirs = (f"{median(side):,.0f} {row.unit}" for side in zip(*result.pairs, strict=True))
             spread = f"{min(ratios):.3f}–{max(ratios):.3f}"
             cells = [f"{median(ratios):.3f}", spread, ours, theirs, result.verdict]
-        else:
-            cells = [f"not measured: {result.not_measured}", "", "", "", ""]
-        lines.append(f"| {' | '.join([row.title, str(row.goal), *cells])} |")
+        lines.append(f"| {' | '.join([row.title, f'{row.goal.sign} {row.goal.value:g}', *cells])} |")
     return "\n".join(lines)
 
 
