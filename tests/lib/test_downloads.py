@@ -68,9 +68,9 @@ class Mirror(socketserver.StreamRequestHandler):
             for _ in range(300):
                 self.wfile.write(CONTENT * 10)
         elif path == "trickling":
-            self.wfile.write(answer()[: -len(CONTENT)])
-            for start in range(0, len(CONTENT), 1024):
-                self.wfile.write(CONTENT[start : start + 1024])
+            self.wfile.write(answer()[:-5000])  # more than 5,000 bytes at once, then 100 at a time
+            for start in range(len(CONTENT) - 5000, len(CONTENT), 100):
+                self.wfile.write(CONTENT[start : start + 100])
                 self.server.looked_at_the_clock.acquire(timeout=60)
         else:
             self.wfile.write((RIGHT | WRONG)[path])
@@ -155,14 +155,16 @@ def test_a_silent_mirror_is_left(server, path, monkeypatch):
     assert "timed out" in refusal(path, server.urls("silent"))
 
 
-def test_a_mirror_that_trickles_is_left(server, path, monkeypatch):
+@pytest.mark.parametrize("least", [5000, 500_000])
+def test_a_mirror_that_trickles_is_left_though_it_began_well(server, path, monkeypatch, least):
     monkeypatch.setattr(files, "monotonic", server.clock)
+    monkeypatch.setattr(files, "LEAST", least)
     assert "fewer than" in refusal(path, server.urls("trickling"))
 
 
 def test_a_mirror_that_sends_enough_may_take_its_time(server, path, monkeypatch):
     monkeypatch.setattr(files, "monotonic", server.clock)
-    monkeypatch.setattr(files, "LEAST", 1024)
+    monkeypatch.setattr(files, "LEAST", 200)
     fetch(path, MD5, server.urls("trickling"))
     assert left(path) == {"file.gz": CONTENT}
 
