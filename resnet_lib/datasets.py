@@ -155,7 +155,8 @@ def _load_published(name: str, data: Path) -> Dataset:
 
     def read(reader: Any, folder: str | Path, unpack: bool = False) -> Dataset:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of how old the NumPy is that pickled CIFAR-10: pytorch/vision #9340
+            # NumPy 2.4 warns of CIFAR-10's old pickles (pytorch/vision #9340), Python 3.12 of how torchvision unpacks.
+            warnings.simplefilter("ignore")
             train, test = (reader(folder, train=train, download=unpack) for train in (True, False))
         images = [torch.as_tensor(split.data) for split in (train, test)]
         images = [part.unsqueeze(1) if part.ndim == 3 else part.permute(0, 3, 1, 2) for part in images]

@@ -43,15 +43,6 @@ def test_every_shift_equals_torchvisions_pad_crop_and_flip(fill, size):
     assert torch.equal(ours, shifted_by_torchvision(images, EVERY_SHIFT, fill))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
-def test_images_of_any_type_are_shifted_alike_and_left_as_they_were(dtype):
-    images, fill = noise(162), torch.tensor([1.0, 2.0, 3.0])
-    others = images.to(dtype)
-    ours = crop_and_mirror(others, EVERY_SHIFT, fill)
-    assert ours.dtype == dtype and torch.equal(ours, crop_and_mirror(images, EVERY_SHIFT, fill).to(dtype))
-    assert torch.equal(others, images.to(dtype))
-
-
 def test_the_shifts_of_a_seed_never_change_and_the_next_draw_is_another():
     generator = torch.Generator().manual_seed(0)
     shifts = draw_shifts(6, generator)
