@@ -18,8 +18,8 @@ from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from resnet_lib._arguments import check_count
 from resnet_lib.datasets import Dataset
+from resnet_lib.recipes import check_number
 from resnet_lib.records import Record
 from resnet_lib.training import Run
 
@@ -56,7 +56,7 @@ def variant(student_number: int) -> Variant:
     >>> variant(1)
     Variant(depths=(8, 56), held_out_depth=74, width=10, classes=(0, 2, 4, 6, 7, 9), seed=937770)
     """
-    check_count("student_number", student_number)
+    check_number("student_number", student_number)
     # A digest, since Python's own random choices may change from release to release.
     rest = int.from_bytes(hashlib.sha256(f"degradation {student_number}".encode()).digest()[:8], "big")
     chosen = []
@@ -176,9 +176,9 @@ def pack_submission(
     Where the notebook is not a file beside the records, as in Colab, the zip holds the records alone.
 
     Raises:
-        TypeError, ValueError: a wrong student number, or there are no records yet.
+        ValueError: a wrong student number, or there are no records yet.
     """
-    check_count("student_number", student_number)
+    check_number("student_number", student_number)
     found = sorted(records.glob("*.json"))
     if not found:
         raise ValueError(f"records must be the folder of your runs, got {records}, which has none: run the experiment")

@@ -1,7 +1,6 @@
 """The arithmetic: the book's figures, the paper's, and closed forms against layers counted while they run."""
 
 import copy
-from functools import cache
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ from resnet_lib.arithmetic import (
     stages_cost,
 )
 from resnet_lib.blocks import BasicBlock, Bottleneck
-from resnet_lib.networks import ResNet, cifar_resnet, make_layer
+from resnet_lib.networks import cifar_resnet, make_layer
 
 IMAGENET = {  # the book's figures: parameters, with biases, multiply-adds; the paper's table 1: 10⁹ "FLOPs"
     18: (11_689_512, 11_694_312, 1_814_073_344, 1.8),
@@ -47,11 +46,10 @@ CIFAR = {  # parameters with option A and B, million multiply-adds with A
 SHORTCUTS = ["none", "A", "B", "C"]
 
 
-@cache
-def imagenet_network(depth: int, shortcut: str = "B", bias: bool = False) -> ResNet:
-    """A network without memory for its values: shapes are all that counting needs."""
+@pytest.fixture(scope="module")
+def resnet50_with_biases() -> nn.Module:
     with torch.device("meta"):
-        return getattr(resnet_lib, f"resnet{depth}")(shortcut=shortcut, bias=bias)
+        return resnet_lib.resnet50(bias=True)
 
 
 def counted_by_pytorch(model: nn.Module, input_size: tuple[int, ...]) -> int:
@@ -100,14 +98,24 @@ def test_cifar_networks_have_the_books_figures(depth):
 
 
 @pytest.mark.parametrize(
-    ("depth", "shortcut", "bias"),
-    [(18, "none", True), (34, "A", False), (50, "B", True), (101, "C", False), (152, "B", False)],
+    ("name", "options"),
+    [
+        ("resnet18", {"shortcut": "A", "bias": True}),
+        ("resnet34", {"shortcut": "C"}),
+        ("resnet50", {"bias": True}),
+        ("resnet101", {}),
+        ("resnet152", {"shortcut": "none"}),
+        ("plain18", {}),
+        ("plain34", {"bias": True}),
+    ],
 )
-def test_closed_form_and_count_agree_for_imagenet_networks(depth, shortcut, bias):
-    model = imagenet_network(depth, shortcut, bias)
+def test_closed_form_and_count_agree_for_imagenet_networks(name, options):
+    with torch.device("meta"):  # shapes are all that counting needs
+        model = getattr(resnet_lib, name)(**options)
+    options |= {"shortcut": "none"} if name.startswith("plain") else {}
     for size in (224, 97):
         counted = layer_table(model, (3, size, size)).cost
-        assert counted == resnet_cost(depth, shortcut, size, bias=bias)
+        assert counted == resnet_cost(int(name.lstrip("plainrest")), size=size, **options)
         assert counted.macs == counted_by_pytorch(model, (3, size, size))
     assert counted.parameters == sum(parameter.numel() for parameter in model.parameters())
 
@@ -153,10 +161,9 @@ def test_output_size_is_that_of_a_real_convolution(kernel_size, stride, padding)
         assert output_size(size, kernel_size, stride, padding) == real.shape[-1]
 
 
-def test_torchinfo_counts_the_same_and_each_batchnorm_value_and_bias_besides():
-    model = imagenet_network(50, "B", True)
-    table = layer_table(model, (3, 224, 224))
-    theirs = torchinfo.summary(model, (1, 3, 224, 224), device="meta", verbose=0)
+def test_torchinfo_counts_the_same_and_each_batchnorm_value_and_bias_besides(resnet50_with_biases):
+    table = layer_table(resnet50_with_biases, (3, 224, 224))
+    theirs = torchinfo.summary(resnet50_with_biases, (1, 3, 224, 224), device="meta", verbose=0)
     assert theirs.total_params == table.cost.parameters
     biases = sum(torch.Size(layer.output_shape).numel() for layer in table.layers if layer.macs)
     assert theirs.total_mult_adds == table.cost.macs + parameters_of(table, "BatchNorm2d") + biases
@@ -208,8 +215,8 @@ def test_rows_stand_in_order_of_execution_and_what_is_used_twice_has_its_paramet
     assert layer_table(shared, (4, 3, 3)).cost == Cost(parameters=16, macs=2 * 16 * 9)
 
 
-def test_the_shapes_are_those_of_the_papers_table_1_and_height_and_width_may_differ():
-    shapes = {row.name: row.output_shape for row in layer_table(imagenet_network(50), (3, 224, 448)).layers}
+def test_the_shapes_are_those_of_the_papers_table_1_and_height_and_width_may_differ(resnet50_with_biases):
+    shapes = {row.name: row.output_shape for row in layer_table(resnet50_with_biases, (3, 224, 448)).layers}
     assert (shapes["conv1"], shapes["maxpool"], shapes["fc"]) == ((64, 112, 224), (64, 56, 112), (1000,))
     for stage, (width, size) in enumerate([(64, 56), (128, 28), (256, 14), (512, 7)], start=1):
         assert shapes[f"layer{stage}.0.relu"] == (4 * width, size, 2 * size)
