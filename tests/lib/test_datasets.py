@@ -288,6 +288,7 @@ WRONG = {
 }
 
 
+@pytest.mark.filterwarnings("default")  # as for a reader, whom Pillow only warns of a bomb
 @pytest.mark.parametrize("case", WRONG)
 def test_what_cannot_be_used_is_named_in_one_sentence(folder, case):
     place, spoil, named = WRONG[case]
