@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def variant(student_number: int) -> Variant:
     There are 210 choices of digits, 24 of depths and width, and 100,000 of seeds, so that results can't be copied.
 
     Raises:
-        TypeError, ValueError: not a whole number from 1 up.
+        ValueError: not a whole number from 1 up.
 
     >>> variant(1)
     Variant(depths=(8, 56), held_out_depth=74, width=10, classes=(0, 2, 4, 6, 7, 9), seed=937770)
@@ -59,12 +60,19 @@ def variant(student_number: int) -> Variant:
     check_number("student_number", student_number)
     # A digest, since Python's own random choices may change from release to release.
     rest = int.from_bytes(hashlib.sha256(f"degradation {student_number}".encode()).digest()[:8], "big")
-    chosen = []
-    for choices in (SHALLOW, DEEP, DEEPER, WIDTHS, list(combinations(range(10), CLASSES)), range(10, 1_000_010, 10)):
+
+    def draw(choices: Sequence[Any]) -> Any:
+        nonlocal rest
         rest, index = divmod(rest, len(choices))
-        chosen.append(choices[index])
-    shallow, deep, deeper, width, classes, seed = chosen
-    return Variant((shallow, deep), deeper, width, classes, seed)
+        return choices[index]
+
+    return Variant(
+        depths=(draw(SHALLOW), draw(DEEP)),
+        held_out_depth=draw(DEEPER),
+        width=draw(WIDTHS),
+        classes=draw(list(combinations(range(10), CLASSES))),
+        seed=draw(range(10, 1_000_010, 10)),
+    )
 
 
 def restrict(dataset: Dataset, classes: Sequence[int]) -> Dataset:
@@ -78,10 +86,9 @@ def restrict(dataset: Dataset, classes: Sequence[int]) -> Dataset:
     >>> few.name, few.num_classes, few.train_labels.unique().tolist()
     ('digits-1-4-7', 3, [0, 1, 2])
     """
-    if len(classes) < 2 or len(set(classes)) < len(classes) or not set(classes) <= set(range(dataset.num_classes)):
-        raise ValueError(
-            f"classes must be two or more different ones from 0 to {dataset.num_classes - 1}, got {tuple(classes)}"
-        )
+    there = range(dataset.num_classes)
+    if len(classes) < 2 or len(set(classes)) < len(classes) or not set(classes) <= set(there):
+        raise ValueError(f"classes must be two or more different ones from 0 to {there[-1]}, got {tuple(classes)}")
     new_label = torch.full((dataset.num_classes,), -1)
     new_label[list(classes)] = torch.arange(len(classes))
     in_train, in_test = (new_label[labels] >= 0 for labels in (dataset.train_labels, dataset.test_labels))
@@ -129,10 +136,11 @@ def drawn_heights(figure: Figure) -> list[float]:
     """
     heights: list[float] = []
     for axes in figure.axes:
-        heights += [y for line in axes.lines for y in line.get_ydata()]
-        heights += [y for dots in axes.collections if isinstance(dots, PathCollection) for _, y in dots.get_offsets()]
+        dots = [artist.get_offsets() for artist in axes.collections if isinstance(artist, PathCollection)]
+        for ys in [*(line.get_ydata() for line in axes.lines), *(np.asarray(places)[:, 1] for places in dots)]:
+            heights += np.asarray(ys, dtype=float).tolist()
         heights += [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
-    return [float(height) for height in heights]
+    return heights
 
 
 def shows_spread(figure: Figure, runs: Sequence[float]) -> bool:
