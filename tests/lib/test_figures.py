@@ -1,5 +1,6 @@
 """What the figures draw is what the records hold."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -21,17 +22,9 @@ def no_window():
 
 
 def run(train: list[float], test: list[float], shortcut="none", depth=8, seed=0) -> Record:
-    return Record(
-        recipe=Recipe(depth=depth, shortcut=shortcut, seed=seed, epochs=len(test)),
-        train_error=train[-1],
-        test_error=test[-1],
-        best_test_error=min(test),
-        held_out_error=None,
-        train_loss=0.1,
-        curves={"train_loss": [1.0] * len(train), "train_error": train, "test_error": test},
-        seconds=1.0,
-        images_per_second=1.0,
-    )
+    recipe = Recipe(depth=depth, shortcut=shortcut, seed=seed, epochs=len(test))
+    curves = {"train_loss": [value / 100 for value in train], "train_error": train, "test_error": test}
+    return Record(recipe, train[-1], test[-1], min(test), None, 0.1, curves, 1.0, 1.0)
 
 
 TWO_KINDS = [
@@ -41,26 +34,55 @@ TWO_KINDS = [
     run([30, 1], [35, 3], "A"),
     run([20, 0], [25, 2], "A", depth=20),
 ]
+DIVERGED = replace(run([90, 90], [90, 90], seed=2), train_loss=None, curves={"train_error": [90], "test_error": [90]})
 
 
-def lines_of(axes) -> list[tuple[str, list[float]]]:
-    return [(line.get_linestyle(), list(line.get_ydata())) for line in axes.lines]
+def lines_of(axes) -> list[tuple[str, str, list[float]]]:
+    return [(line.get_linestyle(), line.get_color(), list(line.get_ydata())) for line in axes.lines]
 
 
-def test_plain_and_residual_networks_stand_side_by_side_on_one_scale():
-    left, right = figures.plot_training(TWO_KINDS, "title").axes
+def labels_of(axes) -> set[tuple[str, str, float]]:
+    return {(text.get_text(), text.get_color(), text.xy[0]) for text in axes.texts}
+
+
+def test_errors_against_depth_are_a_dot_for_each_run_and_a_line_through_the_means():
+    (axes,) = figures.plot_error_against_depth([*TWO_KINDS, DIVERGED], "title").axes
+    assert lines_of(axes) == [
+        ("None", figures.PLAIN, [12, 8, 12]),
+        ("-", figures.PLAIN, [10, 12]),
+        ("None", figures.RESIDUAL, [1, 0]),
+        ("-", figures.RESIDUAL, [1, 0]),
+    ]
+    assert labels_of(axes) == {("plain", figures.PLAIN, 20), ("residual (option A)", figures.RESIDUAL, 20)}
+    assert [list(line.get_xdata()) for line in axes.lines[:2]] == [[8, 8, 20], [8, 20]]
+
+
+@pytest.mark.parametrize(("curve", "scale"), [("train_error", 1), ("train_loss", 100)])
+def test_there_is_a_curve_for_each_run_that_ended_heavier_with_depth(curve, scale):
+    (axes,) = figures.plot_curves([*TWO_KINDS, DIVERGED], "title", curve).axes
+    drawn = {(line.get_color(), tuple(scale * line.get_ydata()), line.get_linewidth() > 2) for line in axes.lines}
+    assert drawn == {
+        (figures.PLAIN, (60, 12), False),
+        (figures.PLAIN, (40, 8), False),
+        (figures.PLAIN, (80, 12), True),
+        (figures.RESIDUAL, (30, 1), False),
+        (figures.RESIDUAL, (20, 0), True),
+    }
+    assert {text.get_text() for text in axes.texts} == {"plain-8", "plain-20", "residual-8", "residual-20"}
+    assert axes.get_ylabel() == figures.CURVE_LABELS[curve]
+
+
+def test_plain_and_residual_networks_stand_side_by_side_on_one_scale_as_means_over_seeds():
+    left, right = figures.plot_training([*TWO_KINDS, DIVERGED], "title").axes
     assert (left.get_title("left"), right.get_title("left")) == ("plain networks", "residual networks")
-    assert left.get_ylim() == right.get_ylim() and left.get_xlim() == right.get_xlim()
-    assert left.get_position().y0 == pytest.approx(right.get_position().y0)
-
-
-def test_each_line_is_the_mean_over_seeds_test_error_bold_and_training_error_dashed():
-    left, right = figures.plot_training(TWO_KINDS, "title").axes
-    assert lines_of(left) == [("--", [50, 10]), ("-", [60, 12]), ("--", [80, 12]), ("-", [90, 15])]
-    assert lines_of(right) == [("--", [30, 1]), ("-", [35, 3]), ("--", [20, 0]), ("-", [25, 2])]
-    for line in [*left.lines, *right.lines]:
-        assert (line.get_linewidth() > 2) == (line.get_linestyle() == "-")
-        assert list(line.get_xdata()) == [1, 2]
+    assert left.get_ylim() == right.get_ylim() and left.get_position().y0 == pytest.approx(right.get_position().y0)
+    dashed, bold = ([values for style, _, values in lines_of(left) if style == kind] for kind in ("--", "-"))
+    assert dashed == [[50, 10], [80, 12]] and bold == [[60, 12], [90, 15]], "training error dashed, test error bold"
+    assert [values for _, _, values in lines_of(right)] == [[30, 1], [35, 3], [20, 0], [25, 2]]
+    for axes in (left, right):
+        assert all((line.get_linewidth() > 2) == (line.get_linestyle() == "-") for line in axes.lines)
+        colours = dict.fromkeys(colour for _, colour, _ in lines_of(axes))
+        assert labels_of(axes) == set(zip(["8 layers", "20 layers"], colours, [2, 2], strict=True))
 
 
 def test_the_band_reaches_from_the_lowest_to_the_highest_run_and_is_named_in_the_legend():
@@ -70,29 +92,16 @@ def test_the_band_reaches_from_the_lowest_to_the_highest_run_and_is_named_in_the
     train_band, test_band = ({tuple(point) for point in band.get_paths()[0].vertices} for band in left.collections)
     assert train_band == {(1, 40), (1, 60), (2, 8), (2, 12)}
     assert test_band == {(1, 50), (1, 70), (2, 10), (2, 14)}
-    assert [text.get_text() for text in figure.legends[0].texts] == [
-        "test error",
-        "training error",
-        "from the lowest to the highest run",
-    ]
+    named = [text.get_text() for text in figure.legends[0].texts]
+    assert named == ["test error", "training error", "from the lowest to the highest run"]
+    assert len(figures.plot_training(TWO_KINDS[2:], "title").legends[0].texts) == 2
 
 
-def test_without_a_second_seed_no_band_is_named():
-    figure = figures.plot_training(TWO_KINDS[2:], "title")
-    assert len(figure.legends[0].texts) == 2
-
-
-def test_the_ends_of_the_lines_carry_the_depth_in_their_colour():
-    for axes in figures.plot_training(TWO_KINDS, "title").axes:
-        colours = [line.get_color() for line in axes.lines if line.get_linestyle() == "-"]
-        assert {(text.get_text(), text.get_color()) for text in axes.texts} == set(
-            zip(["8 layers", "20 layers"], colours, strict=True)
-        )
-
-
-def test_several_options_are_named_beside_the_depth():
-    (axes,) = figures.plot_training([run([1, 1], [2, 2], option) for option in "AB"], "title").axes
+def test_several_options_are_named_beside_the_depth_and_one_epoch_is_drawn_as_points():
+    (axes,) = figures.plot_training([run([5], [7], option) for option in "AB"], "title").axes
     assert [text.get_text() for text in axes.texts] == ["8 layers, A", "8 layers, B"]
+    assert all(line.get_marker() == "o" for line in axes.lines)
+    assert axes.get_xlim()[0] < 1 < axes.get_xlim()[1]
 
 
 @pytest.mark.parametrize(("end", "top"), [(0, 20), (16, 20), (17, 50), (40, 50), (41, 100), (95, 100), (100, 100)])
@@ -101,12 +110,6 @@ def test_the_scale_shows_every_end(end, top, curve):
     ends = ([90, end], [90, 1]) if curve == "training" else ([90, 1], [90, end])
     (axes,) = figures.plot_training([run(*ends)], "title").axes
     assert axes.get_ylim() == (0, top)
-
-
-def test_one_epoch_is_drawn_as_points():
-    (axes,) = figures.plot_training([run([5.0], [7.0])], "title").axes
-    assert all(line.get_marker() == "o" for line in axes.lines)
-    assert axes.get_xlim()[0] < 1 < axes.get_xlim()[1]
 
 
 def test_on_a_narrow_page_the_panels_are_stacked():
@@ -120,18 +123,17 @@ def test_on_a_narrow_page_the_panels_are_stacked():
 def test_a_long_title_takes_as_many_lines_as_it_needs_and_stays_in_the_figure():
     figure = figures.plot_training(TWO_KINDS, "long title " * 15)
     figure.canvas.draw()
-    assert len(figure.get_suptitle().splitlines()) == 3
     (title,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
-    assert title.get_window_extent().x1 <= figure.bbox.x1
+    assert len(title.get_text().splitlines()) == 3 and title.get_window_extent().x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize(
     ("records", "words"),
-    [([], "got no epochs"), ([run([1], [1]), run([1, 1], [1, 1], seed=1)], r"got \[1, 2\] epochs")],
-    ids=["no records", "two lengths"],
+    [([], "no epochs"), ([DIVERGED], "no epochs"), ([run([1], [1]), run([1, 1], [1, 1], seed=1)], r"\[1, 2\] epochs")],
+    ids=["no records", "none that ended", "two lengths"],
 )
 def test_records_that_make_no_one_figure_are_refused(records, words):
-    with pytest.raises(ValueError, match=f"records must hold runs of one length, {words}"):
+    with pytest.raises(ValueError, match=f"of one length, got {words}"):
         figures.plot_training(records, "title")
 
 
@@ -147,7 +149,7 @@ def contrast(colour: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("depths", [[8], [8, 20], [20, 32, 44, 56, 110]], ids=str)
-@pytest.mark.parametrize(("shortcut", "own"), [("none", figures.PLAIN), ("A", figures.RESIDUAL)])
+@pytest.mark.parametrize(("shortcut", "own"), [("none", "#D55E00"), ("A", "#0072B2")])
 def test_shades_read_on_light_and_dark_paper_and_darken_with_depth(depths, shortcut, own):
     (axes,) = figures.plot_training([run([1], [1], shortcut, depth) for depth in depths], "title").axes
     colours = [line.get_color() for line in axes.lines if line.get_linewidth() > 2]
