@@ -62,10 +62,9 @@ class RunTimes(SphinxDirective):
     """Each notebook's running time, with the machine and the versions of that run."""
 
     def run(self) -> list[nodes.Node]:
-        record = read_record(Path(self.env.srcdir))
         self.env.note_dependency(str(RECORD))
         rows = [["notebook", "time", "machine", "versions", "date"]]
-        for chapter, run in record.items():
+        for chapter, run in read_record(Path(self.env.srcdir)).items():
             where = run["environment"]
             machine = f"{where['device_name']}, {where['cores']} cores, {where['system']}"
             versions = f"Python {where['python']}, torch {where['torch']}"

@@ -31,11 +31,13 @@ def _set(title: str, records: list[Record]) -> dict[str, Any]:
     recipe = records[0].recipe
     groups = group_runs(records)
     several_options = len({shortcut for shortcut, _ in groups if shortcut != "none"}) > 1
+    names = {shortcut: f"residual-{{}}{f', {shortcut}' if several_options else ''}" for shortcut, _ in groups}
+    names["none"] = "plain-{}"
     networks = [
         {
             "shortcut": row.shortcut,
             "depth": row.depth,
-            "name": _name(row.shortcut, row.depth, several_options),
+            "name": names[row.shortcut].format(row.depth),
             "n": row.n,
             "train": with_deviation(row.train_error, row.train_std),
             "test": with_deviation(row.test_error, row.test_std),
@@ -45,12 +47,6 @@ def _set(title: str, records: list[Record]) -> dict[str, Any]:
     ]
     settings = describe_recipe(recipe).partition(", ")[2]  # without the data set, which the title names
     return {"title": title, "about": settings, "epochs": recipe.epochs, "networks": networks}
-
-
-def _name(shortcut: str, depth: int, several_options: bool) -> str:
-    """As the book's figures call a network; the option stands in its name where there are several."""
-    kind = "plain" if shortcut == "none" else "residual"
-    return f"{kind}-{depth}{f', {shortcut}' if several_options and kind == 'residual' else ''}"
 
 
 def _run(record: Record) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The page multiplies nothing. What it writes, each line, block, part and sum, sta
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -78,24 +78,87 @@ NETWORKS = [
 ]
 
 
-@dataclass
-class Tables:
-    """Lines and blocks, each kept once however many networks share it; others name it by its place."""
+class Counter:
+    """Counts a network with one shortcut option, at all of its family's input sizes at once."""
 
-    lines: list[Row] = field(default_factory=list)
-    blocks: list[Row] = field(default_factory=list)
+    def __init__(self, network: Network, shortcut: str) -> None:
+        self.network, self.shortcut = network, shortcut
+        self.sides = [network.sides(size) for size in SIZES[network.family]]
 
-    def block(self, lines: list[Row], channels: int, side: int | None, path: str | None = None) -> int:
-        """The place of a block that puts out so many channels, on ``sides[side]``, which costs what its lines do."""
-        block = {
-            "lines": [_place(self.lines, line) for line in lines],
-            "parameters": sum(line["parameters"] for line in lines),
-            "macs": [sum(macs) for macs in zip(*(line["macs"] for line in lines if "macs" in line), strict=True)],
-            "channels": channels,
+    def convolution(self, kernel_size: int, in_channels: int, out_channels: int, side: int, role: str = "") -> Row:
+        """The line of a convolution that puts out images of ``sides[side]``."""
+        return {
+            "label": f"{role}{kernel_size}×{kernel_size}, {in_channels:,} → {out_channels:,}",
+            "product": f"{kernel_size}·{kernel_size}·{in_channels}·{out_channels}",
+            "parameters": conv_parameters(in_channels, out_channels, kernel_size),
             "side": side,
-            "path": path,
+            "macs": [conv_macs(in_channels, out_channels, kernel_size, sides[side] ** 2) for sides in self.sides],
         }
-        return _place(self.blocks, block)
+
+    def head(self, features: int, classes: int) -> list[Row]:
+        """The lines of the linear layer."""
+        product, parameters = f"{features}·{classes}", features * classes
+        weights = {"label": f"linear, {features:,} → {classes:,}", "product": product, "parameters": parameters}
+        biases = {"label": "its biases", "product": f"{classes}", "parameters": classes}
+        return [{**weights, "macs": [parameters] * len(self.sides)}, biases]
+
+    def stage_block(self, in_channels: int, channels: int, stage: int, stride: int) -> Row:
+        """A block of a stage, which works on ``channels``; the first of the stage has the stride."""
+        out = 3 + stage
+        before = out if stride == 1 else out - 1  # the side of the images that come in
+        if self.network.block == "basic":
+            shapes = [(3, in_channels, channels, out), (3, channels, channels, out)]
+        else:
+            wide = 4 * channels
+            shapes = [(1, in_channels, channels, before), (3, channels, channels, out), (1, channels, wide, out)]
+        out_channels = shapes[-1][2]
+        changes_shape = stride != 1 or in_channels != out_channels
+        path = {"none": None, "A": "zero padding" if changes_shape else "identity", "C": "projection"}
+        path["B"] = "projection" if changes_shape else "identity"
+        lines = [self.convolution(*shape) for shape in shapes]
+        normalised = [shape[2] for shape in shapes]
+        if path[self.shortcut] == "projection":
+            lines.append(self.convolution(1, in_channels, out_channels, out, role="shortcut "))
+            normalised.append(out_channels)
+        return _block([*lines, _batchnorm(*normalised)], out_channels, out, path[self.shortcut])
+
+    def parts(self) -> Iterator[tuple[str, Row, int]]:
+        """Each part's name, its block, and how many of it there are."""
+        channels, kernel_size = (64, 7) if self.network.family == "imagenet" else (16, 3)
+        stem = [self.convolution(kernel_size, 3, channels, side=1), _batchnorm(channels)]
+        yield "First convolution", _block(stem, channels, side=2), 1
+        in_channels = channels
+        for stage, count in enumerate(self.network.num_blocks):
+            name = f"Stage {stage + 1}, "
+            first = self.stage_block(in_channels, channels, stage, stride=1 if stage == 0 else 2)
+            in_channels = first["channels"]
+            other = self.stage_block(in_channels, channels, stage, stride=1)
+            if first == other:
+                yield name + ("both blocks" if count == 2 else f"all {count} blocks"), other, count
+            else:
+                yield f"{name}first block", first, 1
+                yield name + ("other block" if count == 2 else f"other {count - 1} blocks"), other, count - 1
+            channels *= 2
+        classes = CLASSES[self.network.family]
+        yield "Linear layer", _block(self.head(in_channels, classes), classes, side=None), 1
+
+    def sums(self) -> dict[str, Any]:
+        """Parameters, and multiply-adds at each size."""
+        parts = list(self.parts())
+        macs = zip(*([count * macs for macs in block["macs"]] for _, block, count in parts), strict=True)
+        return {"parameters": sum(count * block["parameters"] for _, block, count in parts), "macs": [*map(sum, macs)]}
+
+
+def _batchnorm(*channels: int) -> Row:
+    product = f"2·{channels[0]}" if len(channels) == 1 else f"2·({' + '.join(map(str, channels))})"
+    return {"label": "BatchNorm", "product": product, "parameters": 2 * sum(channels)}
+
+
+def _block(lines: list[Row], channels: int, side: int | None, path: str | None = None) -> Row:
+    """A block that puts out so many channels, on ``sides[side]``, and costs what its lines do."""
+    macs = [sum(at_size) for at_size in zip(*(line["macs"] for line in lines if "macs" in line), strict=True)]
+    parameters = sum(line["parameters"] for line in lines)
+    return {"lines": lines, "parameters": parameters, "macs": macs, "channels": channels, "side": side, "path": path}
 
 
 def _place(rows: list[Row], row: Row) -> int:
@@ -104,104 +167,21 @@ def _place(rows: list[Row], row: Row) -> int:
     return rows.index(row)
 
 
-@dataclass(frozen=True)
-class Design:
-    """A network with one shortcut option, at all of its family's input sizes at once."""
-
-    network: Network
-    shortcut: str
-    tables: Tables
-
-    def convolution(self, kernel_size: int, in_channels: int, out_channels: int, side: int, role: str = "") -> Row:
-        """The line of a convolution that puts out images of ``sides[side]``."""
-        sides = [self.network.sides(size)[side] for size in SIZES[self.network.family]]
-        return {
-            "label": f"{role}{kernel_size}×{kernel_size}, {in_channels:,} → {out_channels:,}",
-            "product": f"{kernel_size}·{kernel_size}·{in_channels}·{out_channels}",
-            "parameters": conv_parameters(in_channels, out_channels, kernel_size),
-            "side": side,
-            "macs": [conv_macs(in_channels, out_channels, kernel_size, side**2) for side in sides],
-        }
-
-    def stem(self, width: int) -> int:
-        kernel_size = 7 if self.network.family == "imagenet" else 3
-        return self.tables.block([self.convolution(kernel_size, 3, width, side=1), _batchnorm(width)], width, side=2)
-
-    def head(self, features: int) -> int:
-        classes, sizes = CLASSES[self.network.family], SIZES[self.network.family]
-        weights = {
-            "label": f"linear, {features:,} → {classes:,}",
-            "product": f"{features}·{classes}",
-            "parameters": features * classes,
-            "macs": [features * classes] * len(sizes),
-        }
-        biases = {"label": "its biases", "product": f"{classes}", "parameters": classes}
-        return self.tables.block([weights, biases], classes, side=None)
-
-    def stage_block(self, in_channels: int, channels: int, stage: int, stride: int) -> int:
-        """A block of a stage, which works on ``channels``; the first of the stage has the stride."""
-        out = 3 + stage
-        before = out if stride == 1 else out - 1  # the side of the images that come in
-        if self.network.block == "basic":
-            shapes = [(3, in_channels, channels, out), (3, channels, channels, out)]
-        else:
-            shapes = [
-                (1, in_channels, channels, before),
-                (3, channels, channels, out),
-                (1, channels, 4 * channels, out),
-            ]
-        lines = [self.convolution(*shape) for shape in shapes]
-        normalised = [shape[2] for shape in shapes]
-        out_channels = normalised[-1]
-        changes_shape = stride != 1 or in_channels != out_channels
-        path = {"none": None, "A": "zero padding" if changes_shape else "identity", "C": "projection"}
-        path["B"] = "projection" if changes_shape else "identity"
-        if path[self.shortcut] == "projection":
-            lines.append(self.convolution(1, in_channels, out_channels, out, role="shortcut "))
-            normalised.append(out_channels)
-        lines.append(_batchnorm(*normalised))
-        return self.tables.block(lines, out_channels, out, path[self.shortcut])
-
-    def blocks(self) -> Iterator[tuple[str, int, int]]:
-        """Each part's name, its block, and how many of it there are."""
-        channels = 64 if self.network.family == "imagenet" else 16
-        yield "First convolution", self.stem(channels), 1
-        in_channels = channels
-        for stage, count in enumerate(self.network.num_blocks):
-            first = self.stage_block(in_channels, channels, stage, stride=1 if stage == 0 else 2)
-            in_channels = self.tables.blocks[first]["channels"]
-            other = self.stage_block(in_channels, channels, stage, stride=1)
-            if first == other:
-                yield f"Stage {stage + 1}, {'both' if count == 2 else f'all {count}'} blocks", other, count
-            else:
-                yield f"Stage {stage + 1}, first block", first, 1
-                others = "other block" if count == 2 else f"other {count - 1} blocks"
-                yield f"Stage {stage + 1}, {others}", other, count - 1
-            channels *= 2
-        yield "Linear layer", self.head(in_channels), 1
-
-    def counted(self) -> dict[str, Any]:
-        """Name, block, number, parameters and multiply-adds of each part, and the sums."""
-        parts = []
-        for name, place, count in self.blocks():
-            block = self.tables.blocks[place]
-            parts.append([name, place, count, count * block["parameters"], [count * macs for macs in block["macs"]]])
-        macs = [sum(at_size) for at_size in zip(*(part[4] for part in parts), strict=True)]
-        return {"parts": parts, "parameters": sum(part[3] for part in parts), "macs": macs}
-
-
-def _batchnorm(*channels: int) -> Row:
-    product = f"2·{channels[0]}" if len(channels) == 1 else f"2·({' + '.join(map(str, channels))})"
-    return {"label": "BatchNorm", "product": product, "parameters": 2 * sum(channels)}
-
-
 def data() -> dict[str, Any]:
-    """Everything that the page can show."""
-    tables = Tables()
-    designs = {
-        network.key: {shortcut: Design(network, shortcut, tables).counted() for shortcut in SHORTCUTS}
-        for network in NETWORKS
-    }
+    """Everything that the page can show; lines and blocks once each, however many networks share them."""
+    lines: list[Row] = []
+    blocks: list[Row] = []
+
+    def design(network: Network, shortcut: str) -> dict[str, Any]:
+        """Name, block, number, parameters and multiply-adds of each part, and the sums."""
+        counter, parts = Counter(network, shortcut), []
+        for name, block, count in counter.parts():
+            place = _place(blocks, {**block, "lines": [_place(lines, line) for line in block["lines"]]})
+            macs = [count * macs for macs in block["macs"]]
+            parts.append([name, place, count, count * block["parameters"], macs])
+        return {"parts": parts, **counter.sums()}
+
+    designs = {network.key: {shortcut: design(network, shortcut) for shortcut in SHORTCUTS} for network in NETWORKS}
     networks = {
         network.key: {
             "family": network.family,
@@ -220,8 +200,8 @@ def data() -> dict[str, Any]:
         "usualSize": USUAL_SIZE,
         "sides": {family: [of_family[family].sides(size) for size in SIZES[family]] for family in SIZES},
         "networks": networks,
-        "lines": tables.lines,
-        "blocks": tables.blocks,
+        "lines": lines,
+        "blocks": blocks,
         "designs": designs,
     }
 
@@ -237,9 +217,9 @@ def table() -> list[list[str]]:
     for network in NETWORKS:
         if network.in_paper:
             shortcut, size = ("A", 32) if network.family == "cifar" else ("B", 224)
-            counted = Design(network, shortcut, Tables()).counted()
-            macs = counted["macs"][SIZES[network.family].index(size)]
+            sums = Counter(network, shortcut).sums()
+            macs = sums["macs"][SIZES[network.family].index(size)]
             name = f"ResNet-{network.depth}, option {shortcut}"
             blocks = f"{'-'.join(map(str, network.num_blocks))} {network.block}"
-            rows.append([name, f"{size}×{size}", blocks, f"{counted['parameters']:,}", f"{macs:,}"])
+            rows.append([name, f"{size}×{size}", blocks, f"{sums['parameters']:,}", f"{macs:,}"])
     return rows

@@ -63,14 +63,12 @@ def _range(errors: list[float]) -> list[float]:
 def picture() -> Figure:
     """Every subset of both networks, of the first seed."""
     figure, axes = plt.subplots()
-    for row in rows():
-        kind = row["unit"]["kind"]
-        if row["unit"]["seed"] == 0:
-            side = -0.08 if kind == "plain" else 0.08
-            points = [(count + side, error) for count, errors in enumerate(by_count(row["errors"])) for error in errors]
-            axes.plot(*zip(*points, strict=True), "o", color=COLOURS[kind], alpha=0.35, markersize=4)
-            means = [statistics.mean(errors) for errors in by_count(row["errors"])]
-            axes.plot(range(len(means)), means, color=COLOURS[kind], label=f"{kind}, mean")
+    for row in [row for row in rows() if row["unit"]["seed"] == 0]:
+        kind, groups = row["unit"]["kind"], by_count(row["errors"])
+        side = -0.08 if kind == "plain" else 0.08
+        points = [(count + side, error) for count, errors in enumerate(groups) for error in errors]
+        axes.plot(*zip(*points, strict=True), "o", color=COLOURS[kind], alpha=0.35, markersize=4)
+        axes.plot([statistics.mean(errors) for errors in groups], color=COLOURS[kind], label=f"{kind}, mean")
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, loc="lower right")
     axes.set(title="One block off ruins the plain network", xlabel="blocks off", ylabel="test error (%)")
