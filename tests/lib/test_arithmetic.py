@@ -112,7 +112,7 @@ def test_cifar_networks_have_the_books_figures(depth):
 def test_closed_form_and_count_agree_for_imagenet_networks(name, options):
     with torch.device("meta"):  # shapes are all that counting needs
         model = getattr(resnet_lib, name)(**options)
-    options |= {"shortcut": "none"} if name.startswith("plain") else {}
+    options = options | ({"shortcut": "none"} if name.startswith("plain") else {})
     for size in (224, 97):
         counted = layer_table(model, (3, size, size)).cost
         assert counted == resnet_cost(int(name.lstrip("plainrest")), size=size, **options)
