@@ -1,285 +1,226 @@
-"""What a check asks of a block: its layers, in their places, and the way branch and shortcut come together.
+"""Feedback on a block of the learner's own: how its class is called, and what is said of it."""
 
-Every question returns what is wrong, `OPEN` where there is nothing to look at, or None.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch import nn
 
-from resnet_course.checks.paths import Block
-from resnet_course.checks.report import OPEN, Note, Property
-from resnet_course.checks.trace import Call, close
+from resnet_course.checks.judgement import BLOCK_PROPERTIES, judge_block, judge_gradient
+from resnet_course.checks.report import Line, Report, follow, merge, refuse, show, undisturbed
+from resnet_course.checks.runs import RUN_PROPERTIES, judge_run
+from resnet_course.checks.trace import make_run
+from resnet_course.checks.twins import Block, Plan, main_path
 
-
-def _name(block: Block, call: Call) -> str:
-    place = "the projection" if call is block.projection else f"convolution {block.branch.index(call) + 1}"
-    name = block.run.name_of(call.weight)
-    return f"{place} ({name})" if name else place
-
-
-def _describe_convolution(kernel: int, in_channels: int, out_channels: int) -> str:
-    weights = kernel * kernel * in_channels * out_channels
-    return f"{kernel}×{kernel} from {in_channels} to {out_channels} channels, {weights:,} weights"
+# Names of arguments that a stride must not be handed to by place.
+OTHER_ARGUMENTS = ("downsample", "group", "dilation", "kernel", "bias", "pad", "width", "norm", "act", "drop", "chan",
+                   "plane", "expan", "shortcut", "1x1", "1×1", "depth", "num", "dim", "filter")  # fmt: skip
 
 
-def find_wrong_convolution(block: Block) -> str | None:
-    plan, x = block.plan, block.run.x
-    if x.shape == block.x.shape and not close(x, block.x):
-        what = "ReLU of the input" if close(F.relu(x), block.x) else "something other than the input"
-        return f"{_name(block, block.branch[0])} takes {what}: the branch begins with a convolution of the input itself"
-    wanted = [(kernel, *channels) for kernel, channels in zip(plan.kernels, pairwise(plan.channels), strict=True)]
-    pairs = list(zip(block.branch, wanted, strict=False))
-    if len(block.branch) < len(wanted) and block.projection is not None and block.projection.kernel > 1:
-        name = block.run.name_of(block.projection.weight) or "a convolution"
-        return f"{name} takes the block's input: it should take what the convolution before it puts out"
-    if block.projection is not None:
-        pairs.append((block.projection, (1, plan.channels[0], plan.channels[-1])))
-    for call, (kernel, in_channels, out_channels) in pairs:
-        if (call.kernel, *call.channels) != (kernel, in_channels, out_channels):
-            got = _describe_convolution(call.kernel, *call.channels)
-            off = [
-                word
-                for word, differs in (
-                    ("kernel_size", call.kernel != kernel),
-                    ("in_channels", call.channels[0] != in_channels),
-                    ("out_channels", call.channels[1] != out_channels),
-                )
-                if differs
-            ]
-            right = _describe_convolution(kernel, in_channels, out_channels)
-            return f"{_name(block, call)} is {got}; it should be {right}: look at its {' and '.join(off)}"
-    enough = len(block.branch) == len(wanted) or (block.out is None and len(block.branch) < len(wanted))
-    return None if enough else f"the branch has {len(block.branch)} convolutions; it should have {len(wanted)}"
+def check_residual(cls: Callable[..., nn.Module]) -> Report:
+    """Check a block of two 3×3 convolutions, called as ``cls(input_channels, num_channels, use_1x1conv, strides)``.
+
+    The arguments are passed in this order, or the last two by name if their names contain "1x1" and "stride". As in
+    `resnet_lib.blocks.Residual`, the convolutions may have biases, and the shortcut needs no BatchNorm.
+
+    Source: He et al. 2016, equations 1 and 2.
+
+    >>> check_residual(3)
+    check_residual: 1 of 1 properties wrong
+      wrong  argument: it takes a class, got an object of type int
+    """
+    cases = [(6, 6, False, 1), (6, 12, True, 2), (6, 12, True, 1), (6, 6, True, 2), (6, 6, True, 1)]
+    plans = [basic_plan(before, after, stride, projects) for before, after, projects, stride in cases]
+    return _check_block(
+        "check_residual", cls, cases, plans, ("input_channels", "num_channels", "use_1x1conv", "strides")
+    )
 
 
-def find_wrong_padding(block: Block) -> str | None:
-    for call in [*block.branch, block.projection]:
-        if call is None or call.went_out is None:
+def check_basic_block(cls: Callable[..., nn.Module]) -> Report:
+    """Check a basic block, called as ``cls(in_channels, channels, stride)``.
+
+    The arguments are passed in this order, or the stride by name if a name contains "stride". A class with an argument
+    whose name contains "downsample", as torchvision's, is handed a 1×1 convolution and a BatchNorm where the shape
+    changes. The shortcut may also be the paper's option A or C.
+
+    Source: He et al. 2016, figure 5, left.
+
+    >>> from resnet_lib.blocks import BasicBlock
+    >>> check_basic_block(BasicBlock).ok
+    True
+    """
+    cases = [(6, 6, 1), (6, 12, 2), (6, 12, 1), (6, 6, 2)]
+    plans = [basic_plan(*case) for case in cases]
+    return _check_block("check_basic_block", cls, cases, plans, ("in_channels", "channels", "stride"), expansion=1)
+
+
+def check_bottleneck(cls: Callable[..., nn.Module]) -> Report:
+    """Check a bottleneck, called as ``cls(in_channels, channels, stride)``; 4·channels must come out.
+
+    Arguments and shortcut as in `check_basic_block`. The stride may sit on the 3×3 convolution or, as in the paper, on
+    the first 1×1 convolution.
+
+    Source: He et al. 2016, figure 5, right.
+
+    >>> from resnet_lib.blocks import Bottleneck
+    >>> check_bottleneck(Bottleneck).ok
+    True
+    """
+    cases = [(24, 6, 1), (24, 12, 2), (6, 6, 1), (24, 6, 2)]
+    plans = [bottleneck_plan(*case) for case in cases]
+    return _check_block("check_bottleneck", cls, cases, plans, ("in_channels", "channels", "stride"), expansion=4)
+
+
+def basic_plan(in_channels: int, channels: int, stride: int, projects: bool | None = None) -> Plan:
+    """Two 3×3 convolutions; without ``projects`` the shortcut projects where the shape changes."""
+    changes = stride != 1 or in_channels != channels
+    return Plan((3, 3), (in_channels, channels, channels), (stride, 1), changes if projects is None else projects)
+
+
+def bottleneck_plan(in_channels: int, channels: int, stride: int) -> Plan:
+    """1×1, 3×3 and 1×1 convolutions, the last four times as wide, with the stride on the 3×3."""
+    changes = stride != 1 or in_channels != 4 * channels
+    return Plan((1, 3, 1), (in_channels, channels, channels, 4 * channels), (1, stride, 1), changes)
+
+
+def describe(value: Any) -> str:
+    return f"an object of type {type(value).__name__}"
+
+
+def _check_block(
+    title: str,
+    cls: Callable[..., nn.Module],
+    cases: list[tuple],
+    plans: list[Plan],
+    names: tuple[str, ...],
+    expansion: int = 0,
+) -> Report:
+    if isinstance(cls, nn.Module):
+        name = type(cls).__name__
+        return refuse(title, f"it takes a class, got a block that is built: pass {name}, without parentheses")
+    if not callable(cls):
+        return refuse(title, f"it takes a class, got {describe(cls)}")
+    misfit = find_misfit(cls, cases[1], names)
+    if misfit:
+        return refuse(title, misfit)
+    with undisturbed():
+        findings: list[tuple[str, list[Line]]] = []
+        for case, plan in zip(cases, plans, strict=True):
+            findings.append((_label(cls, case), _judge_case(cls, case, plan, names)))
+            if "takes longer than" in findings[-1][1][0].text:
+                break
+        findings = [*_forgive_option_a(findings), ("", _judge_class(cls, expansion))]
+        properties = {"runs": RUN_PROPERTIES["runs"], **BLOCK_PROPERTIES, **RUN_PROPERTIES}
+        if any(line.name == "expansion" and line.verdict == "wrong" for line in findings[-1][1]):
+            properties["expansion"] = ""
+        return Report(title, tuple(merge(properties, findings)))
+
+
+def _label(cls: Any, case: tuple) -> str:
+    return f"{getattr(cls, '__name__', 'block')}({', '.join(map(str, case))})"
+
+
+def _judge_class(cls: Any, expansion: int) -> list[Line]:
+    got = getattr(cls, "expansion", None)
+    lines = []
+    if expansion and got is None:
+        text = f"the class has no expansion = {expansion}, which a network's stages and head ask for"
+        lines.append(Line("note", "expansion", text))
+    elif expansion and got != expansion:
+        lines.append(Line("wrong", "expansion", f"the class has expansion = {show(got)}; it should be {expansion}"))
+    if any("downsample" in name for name in parameters_of(cls)):
+        text = "this check handed in the 1×1 convolution and the BatchNorm of the shortcut"
+        lines.append(Line("note", "downsample", text))
+    return lines
+
+
+def _judge_case(cls: Any, case: tuple, plan: Plan, names: tuple[str, ...]) -> list[Line]:
+    shape = (3, plan.channels[-1], 8 // plan.stride, 6 // plan.stride)
+    x = torch.randn(3, plan.channels[0], 8, 6)
+    run = make_run(_label(cls, case), lambda: _construct(cls, case, plan, names), x, shape)
+    lines = list(judge_run(run))
+    if run.out is not None and run.out.isnan().any():
+        return lines
+    path = main_path(run.calls("conv2d"))
+    if path:
+        block = Block(run.label, plan, run, [call for call, _ in path], path[0][1], x, run.out)
+        bare = len(names) == 4
+        lines += follow("steps", judge_block(block, bare))
+        lines += follow("gradients", judge_gradient(block, lines))
+    return lines
+
+
+def _forgive_option_a(findings: list[tuple[str, list[Line]]]) -> Iterator[tuple[str, list[Line]]]:
+    """An option A that serves only the step of the paper's networks, twice the channels at half the size, is right."""
+    serves = all(line.verdict != "wrong" for _, lines in findings[:2] for line in lines)
+    for label, lines in findings:
+        found = [line.text for line in lines if line.name == "shortcut" and "shortcut always" in line.text]
+        yield label, [Line("note", "shortcut", f"{label} fails: {found[0]}")] if serves and found else lines
+
+
+def parameters_of(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of the class by name, those behind *args and **kwargs too; none without a signature."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in getattr(cls, "__mro__", [cls]):
+        if base is not cls and "__init__" not in vars(base):
             continue
-        before, after = call.came_in.shape[2:], call.went_out.shape[2:]
-        if any(-(-side // call.stride) != new for side, new in zip(before, after, strict=True)):
-            return (
-                f"{_name(block, call)} takes {before[0]}×{before[1]} to {after[0]}×{after[1]}: a {call.kernel}×"
-                f"{call.kernel} convolution needs padding={call.kernel // 2}, so that only its stride shrinks the image"
-            )
-    return None
-
-
-def find_wrong_stride(block: Block) -> str | None:
-    strides = tuple(call.stride for call in block.branch)[: len(block.plan.strides)]
-    wanted = block.plan.strides[: len(strides)]
-    place = block.plan.strides.index(block.plan.stride) + 1
-    if strides != wanted and not has_papers_stride(block):
-        told = f"the strides along the branch are {', '.join(map(str, strides))}, not {', '.join(map(str, wanted))}"
-        if block.plan.stride == 1:
-            return f"{told}: here the image keeps its size"
-        if max(strides) == 1:
-            return f"{told}: give convolution {place} the stride"
-        if sum(stride > 1 for stride in strides) > 1:
-            return f"{told}: the image shrinks more than once, and only convolution {place} should take the stride"
-        return f"{told}: the stride belongs on convolution {place}"
-    if block.projection is not None and block.projection.stride != block.plan.stride:
-        return (
-            f"{_name(block, block.projection)} has stride {block.projection.stride}, and the branch "
-            f"{block.plan.stride}: give both the same"
-        )
-    return None
-
-
-def has_papers_stride(block: Block) -> bool:
-    """A bottleneck with its stride on the first 1×1 convolution."""
-    stride, ran = block.plan.stride, [(call.kernel, call.stride) for call in block.branch]
-    return block.plan.kernels == (1, 3, 1) and stride > 1 and ran == [(1, stride), (3, 1), (1, 1)][: len(ran)]
-
-
-def find_wrong_projection(block: Block) -> str | None:
-    if block.plan.projects and block.projection is None:
-        if not block.complete or uses_option_a(block):
-            return OPEN
-        if block.plan.stride == 1 and block.plan.channels[0] == block.plan.channels[-1]:
-            return "no 1×1 convolution on the shortcut, although use_1x1conv asks for one"
-        return (
-            "no 1×1 convolution on the shortcut, where one is due: it brings the input to the branch's shape when the "
-            "stride is not 1 or the channels change"
-        )
-    if block.projection is not None and not block.plan.projects:
-        return (
-            f"{_name(block, block.projection)} runs on the shortcut, where none is due: while the shape stays, the "
-            "shortcut is the input itself"
-        )
-    return None
-
-
-def find_missing_projection_norm(block: Block) -> str | None:
-    if block.projection is None or block.projection.went_out is None:
-        return None if uses_option_a(block) else OPEN
-    if block.norm_after(block.projection) is not None:
-        return None
-    last = block.run.recorder.calls[-1]
-    if block.out is None and last is block.projection:
-        return OPEN
-    return f"no BatchNorm follows {_name(block, block.projection)}: the shortcut's convolution has one as well"
-
-
-def find_missing_norm(block: Block) -> str | None:
-    for call in block.branch:
-        norm = block.norm_after(call)
-        if norm is None:
-            if call.went_out is None or (block.out is None and call is block.run.recorder.calls[-1]):
-                return OPEN
-            if call is block.branch[-1] and block.out is not None and block.norm_after_addition is not None:
-                return "a BatchNorm comes after the addition: normalise the branch first, then add"
-            return f"no BatchNorm follows {_name(block, call)}"
-        if not close(norm.came_in, call.went_out):
-            return f"the BatchNorm of {_name(block, call)} comes after the ReLU: convolution, BatchNorm, ReLU"
-    return None
-
-
-def find_wrong_relu_between(block: Block) -> str | None:
-    for call, following in pairwise(block.branch):
-        value, norm = block.value_after(call), block.norm_after(call)
-        if value is None:
-            return OPEN
-        names = f"{_name(block, call)} and {_name(block, following)}"
-        if close(following.came_in, F.relu(value)):
-            continue
-        if close(following.came_in, value):
-            if norm is not None and not close(norm.came_in, call.went_out):
-                continue  # the ReLU stands before the BatchNorm, which is told elsewhere
-            return f"no ReLU between {names}: without one the two are a single linear map"
-        return f"between {names} stands something other than BatchNorm and ReLU"
-    return None if len(block.branch) > 1 else OPEN
-
-
-def find_wrong_addition(block: Block) -> str | None:
-    if block.out is None or not block.complete:
-        return OPEN
-    join = block.join
-    if join is None:
-        return "the output is not ReLU(F(x) + shortcut): add the shortcut to the branch, as it is, and apply ReLU"
-    told = {
-        "branch": "the shortcut is never added: the output is the branch alone; add the input before the last ReLU",
-        "shortcut": "the branch is never added: the output is the shortcut alone",
-        "multiply": "branch and shortcut are multiplied: add them",
-    }
-    if join.operation.startswith("subtract"):
-        return "one path is subtracted from the other: add them"
-    if join.operation.startswith("concatenate"):
-        return "branch and shortcut are concatenated, side by side in more channels: add them with +"
-    if join.operation == "add" and join.shortcut.startswith("ReLU"):
-        return f"the shortcut carries {join.shortcut}: no activation belongs on the shortcut"
-    return told.get(join.operation)
-
-
-def find_wrong_last_relu(block: Block) -> str | None:
-    if block.out is None or not block.complete:
-        return OPEN
-    relu = block.join.relu if block.join else ("negative" if bool((block.out < 0).any()) else "unknown")
-    return {
-        "after": None,
-        "unknown": OPEN,
-        "negative": "negative values come out: the last step must be ReLU of the sum",
-        "none": "negative values come out: no ReLU follows the addition; apply it to the sum",
-        "before": "the ReLU comes before the addition: add first, then apply it",
-        "both": "a ReLU comes before the addition as well, so the branch can only add: apply it to the sum alone",
-        "other": "the last activation is not ReLU: negative sums should come out as zero",
-    }[relu]
-
-
-def find_wrong_identity(block: Block) -> str | None:
-    """Zero the branch's last layer: a block that keeps the shape must then be ReLU."""
-    if block.out is None or block.plan.projects:
-        return OPEN
-    x = block.run.x
-    with _zero_branch(block):
-        out = block.run.again(x)
-    if close(out, F.relu(x)):
-        return None
-    if close(out, x):
-        return "with a branch of zeros the output is x, not ReLU(x): no ReLU follows the addition"
-    got = "something else" if out.any() else "only zeros"
-    return f"with a branch of zeros the output should be ReLU(x), and it is {got}: the shortcut must pass x on as it is"
-
-
-def find_wrong_shortcut_gradient(block: Block) -> str | None:
-    if block.out is None:
-        return OPEN
-    x = block.run.x.clone().requires_grad_()
-    with _zero_branch(block):
-        out = block.run.again(x)
         try:
-            gradient = torch.autograd.grad(out.sum(), x, allow_unused=True)[0] if out.requires_grad else None
-        except RuntimeError:  # the line on gradients tells it
-            return OPEN
-    if not out.any():
-        return OPEN
-    if gradient is not None and gradient.any():
-        return None
-    return "with a branch of zeros no gradient reaches the input: detach() or no_grad() cuts the shortcut"
-
-
-@contextmanager
-def _zero_branch(block: Block) -> Iterator[None]:
-    """The branch's last BatchNorm, or convolution, is zero inside the `with` block."""
-    last = block.norm_after(block.branch[-1]) or block.branch[-1]
-    parameters = [parameter for parameter in (last.weight, last.bias) if parameter is not None]
-    values = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
+            parameters = inspect.signature(base).parameters.values()
+        except (TypeError, ValueError):
+            return found
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         for parameter in parameters:
-            parameter.zero_()
+            if parameter.kind not in variable and parameter.name not in found:
+                found[parameter.name] = parameter
+        if not any(parameter.kind in variable for parameter in parameters):
+            break
+    return found
+
+
+def _arguments(cls: Any, case: tuple, downsample: Any, names: tuple[str, ...]) -> tuple[tuple, dict[str, Any]]:
+    """How the class is called: by position, or all behind the channels by name if the names are told."""
+    parameters = list(parameters_of(cls))
+    tags = [("stride",)] if len(case) == 3 else [("1x1",), ("stride",)]
+    told = [next((name for name in parameters if any(tag in name.lower() for tag in group)), None) for group in tags]
+    named = dict(zip(told, case[2:], strict=True)) if all(told) else {}
+    for name in parameters:
+        if "downsample" in name.lower():
+            named[name] = downsample
+    return (case[:2] if all(told) else case), named
+
+
+def find_misfit(cls: Any, case: tuple, names: tuple[str, ...]) -> str | None:
+    """How the check calls the class and how to wrap it, where the signature does not fit."""
+    parameters = parameters_of(cls)
+    arguments, named = _arguments(cls, case, None, names)
+    order = list(parameters)
+    problem = ""
     try:
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, value in zip(parameters, values, strict=True):
-                parameter.copy_(value)
+        inspect.signature(cls).bind(*arguments, **named)
+        third = order[2].lower() if len(order) > 2 and len(arguments) > 2 else ""
+        if len(case) == 3 and any(part in third for part in OTHER_ARGUMENTS):
+            problem = f"the third argument here is {order[2]}"
+    except TypeError as error:
+        problem = str(error)
+    except ValueError:  # a builtin without a signature
+        return None
+    if not problem:
+        return None
+    name = getattr(cls, "__name__", "block")
+    call = ", ".join([*map(str, arguments), *(f"{key}={value}" for key, value in named.items())])
+    example = ", ".join(f"{key}=…" for key in order[:4])
+    return (
+        f"it calls {name}({call}), for {', '.join(f'{key}={value}' for key, value in zip(names, case, strict=True))}, "
+        f"and {name} takes ({', '.join(order)}): {problem}. "
+        f"Hand in a function that translates: lambda {', '.join(names)}: {name}({example})"
+    )
 
 
-def uses_option_a(block: Block) -> bool:
-    return block.out is not None and block.complete and block.join is not None and block.join.shortcut == "option A"
-
-
-def has_bias(block: Block) -> bool:
-    return any(call.bias is not None for call in [*block.branch, block.projection] if call is not None)
-
-
-def has_projection_norm(block: Block) -> bool:
-    return block.projection is not None and block.norm_after(block.projection) is not None
-
-
-NOTES = [
-    Note("bias", "the BatchNorm behind a convolution subtracts its bias again: bias=False saves it", has_bias),
-    Note(
-        "stride",
-        "it sits on the first 1×1 convolution, as in the paper; on the 3×3, as in torchvision, it skips no pixel",
-        has_papers_stride,
-    ),
-    Note("shortcut", "option A: it has no parameters, and the new channels carry zeros", uses_option_a),
-]
-PROJECTION_NORM_NOTE = Note(
-    "BatchNorm on the projection", "there is one, as in BasicBlock; the simple block does without", has_projection_norm
-)
-# A `Residual` has no BatchNorm on its projection, the paper's blocks have one.
-PROJECTION_NORM = Property(
-    "BatchNorm on the projection", "wherever the shortcut has a convolution", find_missing_projection_norm
-)
-LAYER_PROPERTIES = [
-    Property("convolutions", "every one has its kernel and channels, and so its weights", find_wrong_convolution),
-    Property("padding", "only strides shrink the image", find_wrong_padding),
-    Property("stride", "on the right convolution, and on the shortcut", find_wrong_stride),
-    Property("projection", "a 1×1 convolution where one is due, else the input itself", find_wrong_projection),
-    Property("BatchNorm", "one follows every convolution of the branch", find_missing_norm),
-]
-JOIN_PROPERTIES = [
-    Property("ReLU between the convolutions", "the branch is not linear", find_wrong_relu_between),
-    Property("addition", "branch plus shortcut", find_wrong_addition),
-    Property("ReLU after the addition", "once, on the sum", find_wrong_last_relu),
-]
-IDENTITY_PROPERTIES = [
-    Property("identity at zero branch", "a branch of zeros leaves ReLU(x)", find_wrong_identity),
-    Property("gradient through the shortcut", "it reaches the input past the branch", find_wrong_shortcut_gradient),
-]
+def _construct(cls: Any, case: tuple, plan: Plan, names: tuple[str, ...]) -> nn.Module:
+    downsample = None
+    if plan.projects:  # a flag of that name is served as well: a module is true, None is not
+        convolution = nn.Conv2d(plan.channels[0], plan.channels[-1], kernel_size=1, stride=plan.stride, bias=False)
+        downsample = nn.Sequential(convolution, nn.BatchNorm2d(plan.channels[-1]))
+    arguments, named = _arguments(cls, case, downsample, names)
+    return cls(*arguments, **named)

@@ -1,128 +1,144 @@
 """Feedback on a count that was made by hand: the parameters of a network, and the sizes on the way through it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
-from resnet_course.checks.network import BLOCK_COUNTS, WIDTHS, expansion_of, plan_stages
-from resnet_course.checks.paths import Plan
-from resnet_course.checks.report import Line, Report
-from resnet_lib._arguments import check_choice, check_count
-from resnet_lib.arithmetic import (
-    basic_block_cost,
-    batchnorm_parameters,
-    bottleneck_cost,
-    conv_parameters,
-    linear_parameters,
-    output_size,
-)
+from resnet_course.checks.blocks import describe
+from resnet_course.checks.network import BLOCK_COUNTS, Form, find_wrong_number, is_whole
+from resnet_course.checks.report import Line, Report, refuse, show
+from resnet_course.checks.twins import Plan
+from resnet_lib.arithmetic import batchnorm_parameters, conv_parameters, output_size, resnet_cost
 
 PARTS = ("stem", "stage 1", "stage 2", "stage 3", "stage 4", "head")
 PLACES = ("first convolution", "max pooling", "stage 1", "stage 2", "stage 3", "stage 4")
+CLASSES = (1, 2, 10, 20, 21, 91, 100, 102, 200, 365, 1001)  # of the usual data sets
+# Slips that touch all of a network are made everywhere or nowhere.
+BIASES, NO_NORMS = (
+    "biases of the convolutions are counted, and they have none",
+    "the BatchNorms are missing, two a channel",
+)
+STATISTICS = "running means and variances are counted, and they are no parameters"
+BARE, NO_PROJECTION = "the BatchNorm of the projection is missing", "the projection's 1×1 convolution is missing"
+EXCLUSIVE = [{NO_NORMS, STATISTICS}, {NO_NORMS, BARE}]
+
+Slips = dict[str, int]  # a mistake → by how much it changes the number
 
 
 def check_parameter_count(parts: Mapping[str, int | None] | int, depth: int = 50) -> Report:
     """Check the parameters of a network for ImageNet with 1000 classes, counted by hand.
 
     ``parts`` holds a number for "stem", "stage 1" to "stage 4" and "head", and for "total" if you like; or it is the
-    total alone. A part that is None or missing stays open.
+    total alone. A part that is None or missing stays open. Up to three slips in one number are told apart.
 
     Source: He et al. 2016, table 1.
 
     >>> check_parameter_count({"stem": 9_408}, depth=18).lines[0].text
-    '9,408 is 128 too few: the BatchNorms are missing, two parameters a channel'
+    '9,408 is 128 too few: the BatchNorms are missing, two a channel'
     """
     title = "check_parameter_count"
-    if isinstance(parts, int) and not isinstance(parts, bool):
-        parts = {"total": parts}
-        wanted = ("total",)
-    else:
-        wanted = PARTS
-    problem = _find_problem(parts, (*PARTS, "total"), depth)
+    alone = is_whole(parts)
+    answers = {"total": int(parts)} if alone else parts
+    problem = _find_problem(answers, (*PARTS, "total"), depth)
     if problem:
-        return Report(title, (Line("wrong", "argument", problem),))
-    counts = _count_parts(depth)
-    names = [*wanted, "total"] if "total" in parts and wanted == PARTS else wanted
-    return Report(title, tuple(_judge_number(name, parts.get(name), *counts[name]) for name in names))
+        return refuse(title, problem)
+    counts = _count_parts(int(depth))
+    names = ("total",) if alone else (*PARTS, "total")[: 7 if "total" in answers else 6]
+    return Report(title, tuple(_judge_number(name, answers.get(name), *counts[name], int(depth)) for name in names))
 
 
 def _find_problem(answers: Any, names: tuple[str, ...], depth: Any) -> str | None:
     if not isinstance(answers, Mapping):
-        return f"it takes a dict such as {{{names[0]!r}: …, {names[1]!r}: …}}, got an object of type " + (
-            type(answers).__name__
-        )
+        return f"it takes a dict such as {{{names[0]!r}: …, {names[1]!r}: …}}, got {describe(answers)}"
     unknown = [name for name in answers if name not in names]
     if unknown:
-        return f"there is no {unknown[0]!r}: the names are {', '.join(map(repr, names))}"
-    try:
-        check_choice("depth", depth, BLOCK_COUNTS)
-    except (TypeError, ValueError) as error:
-        return str(error)
-    return None
-
-
-Slips = dict[str, int]  # a mistake → by how much it changes the number
+        return f"there is no {show(unknown[0])}: the names are {', '.join(map(repr, names))}"
+    return find_wrong_number("depth", depth, tuple(BLOCK_COUNTS))
 
 
 def _count_parts(depth: int) -> dict[str, tuple[int, Slips]]:
     """The right number of every part, with what the usual mistakes add or leave out."""
-    stem_norm = batchnorm_parameters(64)
-    stem = conv_parameters(3, 64, 7) + stem_norm
-    found = {"stem": (stem, _norm_slips(stem_norm) | {_BIASES: 64})}
-    for name, plans in zip(PARTS[1:5], plan_stages(depth), strict=True):
-        found[name] = _count_stage(depth, plans)
-    features = 512 * expansion_of(depth)
-    slips = {"the biases are missing": -1000}
-    if features > 512:
-        slips["it takes 512 times expansion features"] = (512 - features) * 1000
-    found["head"] = (linear_parameters(features, 1000), slips)
-    total = sum(number for number, _ in found.values())
-    slips = {}
+    norm = batchnorm_parameters(64)
+    found = {"stem": (conv_parameters(3, 64, 7) + norm, {NO_NORMS: -norm, STATISTICS: norm, BIASES: 64})}
+    form = Form(depth, 1000, "imagenet")
+    for i, count in enumerate(form.counts):
+        plans = [form.plan(i, first=j == 0) for j in range(count)]
+        found[PARTS[i + 1]] = _count_stage(PARTS[i + 1], plans)
+    head = {"the head's biases are missing": -1000}
+    if form.features > 512:
+        head["the head takes 512 times expansion features"] = (512 - form.features) * 1000
+    found["head"] = ((form.features + 1) * 1000, head)
+    slips: Slips = {"the head is missing": -(form.features + 1) * 1000}
+    slips |= {f"{n} classes and not 1000": (n - 1000) * (form.features + 1) for n in CLASSES}
     for _, part in found.values():
         for mistake, difference in part.items():
             slips[mistake] = slips.get(mistake, 0) + difference
-    return found | {"total": (total, slips)}
+    return found | {"total": (sum(number for number, _ in found.values()), slips)}
 
 
-_BIASES = "the convolutions have no biases, since BatchNorm follows"
-_PROJECTION = "the projection of the first block is missing"
+def _count_stage(name: str, plans: list[Plan]) -> tuple[int, Slips]:
+    first, rest = plans[0], len(plans) - 1
+
+    def convolutions(plan: Plan) -> list[tuple[int, int, int]]:
+        pairs = zip(plan.kernels, plan.channels, plan.channels[1:], strict=False)
+        return [
+            *((kernel, *pair) for kernel, *pair in pairs),
+            *[(1, plan.channels[0], plan.channels[-1])] * plan.projects,
+        ]
+
+    def count(plan: Plan) -> int:
+        return sum(conv_parameters(a, b, kernel) + batchnorm_parameters(b) for kernel, a, b in convolutions(plan))
+
+    widths = [after for plan in plans for _, _, after in convolutions(plan)]
+    norms = sum(map(batchnorm_parameters, widths))
+    slips = {NO_NORMS: -norms, STATISTICS: norms, BIASES: sum(widths)}
+    if first.projects:
+        slips[NO_PROJECTION] = -conv_parameters(first.channels[0], first.channels[-1], 1)
+        slips[BARE] = -batchnorm_parameters(first.channels[-1])
+    if rest:
+        kernel, narrow, wide, width = plans[1].kernels[0], first.channels[0], plans[1].channels[0], plans[1].channels[1]
+        slips[f"one block of {name} is missing"] = -count(plans[1])
+        slips[f"one block too many in {name}"] = count(plans[1])
+        if narrow != wide:
+            fewer = conv_parameters(narrow, width, kernel) - conv_parameters(wide, width, kernel)
+            slips[f"in {name} the later blocks are counted with the first one's input channels"] = rest * fewer
+        if first.projects:
+            each = count(first) - count(plans[1])
+            slips[f"in {name} all blocks are counted like the first, but only that changes the shape"] = rest * each
+    return sum(map(count, plans)), slips
 
 
-def _norm_slips(norms: int) -> Slips:
-    return {
-        "the BatchNorms are missing, two parameters a channel": -norms,
-        "running mean and variance are no parameters": norms,
-    }
+def explain(gap: int, slips: Slips) -> Iterator[str]:
+    """The smallest sets of slips, up to three, that add up to a gap."""
+    for size in (1, 2, 3):
+        found = False
+        for chosen in combinations(slips, size):
+            if sum(slips[name] for name in chosen) != gap or any(pair <= set(chosen) for pair in EXCLUSIVE):
+                continue
+            if sum("head" in name or "classes" in name for name in chosen) < 2:
+                found = True
+                yield ", and ".join(chosen)
+        if found:
+            return
 
 
-def _count_stage(depth: int, plans: list[Plan]) -> tuple[int, Slips]:
-    cost = bottleneck_cost if depth >= 50 else basic_block_cost
-    channels = plans[0].channels[1]
-    numbers = [cost(plan.channels[0], channels, 8, plan.stride).parameters for plan in plans]
-    widths = [width for plan in plans for width in (*plan.channels[1:], *plan.channels[-1:] * plan.projects)]
-    slips = _norm_slips(sum(map(batchnorm_parameters, widths))) | {_BIASES: sum(widths)}
-    if plans[0].projects:
-        before, after = plans[0].channels[0], plans[0].channels[-1]
-        slips[_PROJECTION] = -conv_parameters(before, after, 1) - batchnorm_parameters(after)
-        slips["the BatchNorm of the projection is missing"] = -batchnorm_parameters(after)
-    if len(numbers) > 1:
-        slips["one block is missing"] = -numbers[1]
-        slips["all blocks are counted like the first, but only that changes the shape"] = (numbers[0] - numbers[1]) * (
-            len(numbers) - 1
-        )
-    return sum(numbers), slips
-
-
-def _judge_number(name: str, value: Any, right: int, slips: Slips) -> Line:
+def _judge_number(name: str, value: Any, right: int, slips: Slips, depth: int) -> Line:
     if value is None or value is ...:
         return Line("open", name, "still to be counted")
-    if isinstance(value, bool) or not isinstance(value, int):
-        return Line("wrong", name, f"it takes a whole number, got {value!r}")
+    if not is_whole(value):
+        return Line("wrong", name, f"it takes a whole number, got {show(value)}")
+    value = int(value)
     if value == right:
         return Line("right", name, f"{right:,}")
     gap = value - right
     text = f"{value:,} is {abs(gap):,} too {'many' if gap > 0 else 'few'}"
-    likely = [mistake for mistake, difference in slips.items() if difference == gap]
-    return Line("wrong", name, f"{text}: {likely[0]}" if likely else text)
+    others = {
+        resnet_cost(d, s).parameters: f"ResNet-{d}{' with option A' * (s == 'A')}" for d in BLOCK_COUNTS for s in "AB"
+    }
+    causes = list(explain(gap, slips))
+    if name == "total" and value in others:
+        causes = [f"it is the number of {others[value]}, and ResNet-{depth} was asked"]
+    return Line("wrong", name, text + (f": {'; or: '.join(causes[:2])}" if causes else ""))
 
 
 def check_output_sizes(sizes: Mapping[str, Any], depth: int = 50, size: int = 224) -> Report:
@@ -137,38 +153,27 @@ def check_output_sizes(sizes: Mapping[str, Any], depth: int = 50, size: int = 22
     '112 pixels a side, not right: each pooling and each stride of 2 halves'
     """
     title = "check_output_sizes"
-    problem = _find_problem(sizes, PLACES, depth)
-    if problem is None:
-        try:
-            check_count("size", size)
-        except (TypeError, ValueError) as error:
-            problem = str(error)
+    problem = _find_problem(sizes, PLACES, depth) or find_wrong_number("size", size)
     if problem:
-        return Report(title, (Line("wrong", "argument", problem),))
-    right = _size_list(depth, size)
-    lines, before = [], size
-    for name, pair in zip(PLACES, right, strict=True):
-        lines.append(_judge_size(name, sizes.get(name), pair, before))
-        before = pair[1]
+        return refuse(title, problem)
+    side = output_size(int(size), kernel_size=7, stride=2, padding=3)
+    lines, before = [], int(size)
+    for i, name in enumerate(PLACES):
+        if i not in (0, 2):
+            side = output_size(side, kernel_size=3, stride=2, padding=1)
+        channels = 64 if i < 2 else 64 * 2 ** (i - 2) * Form(int(depth), 1000, "imagenet").expansion
+        lines.append(_judge_size(name, sizes.get(name), (channels, side), before))
+        before = side
     return Report(title, tuple(lines))
-
-
-def _size_list(depth: int, size: int) -> list[tuple[int, int]]:
-    first = output_size(size, kernel_size=7, stride=2, padding=3)
-    pooled = output_size(first, kernel_size=3, stride=2, padding=1)
-    found = [(64, first), (64, pooled)]
-    for width in WIDTHS:
-        pooled = pooled if width == 64 else output_size(pooled, kernel_size=3, stride=2, padding=1)
-        found.append((width * expansion_of(depth), pooled))
-    return found
 
 
 def _judge_size(name: str, value: Any, right: tuple[int, int], before: int) -> Line:
     if value is None or value is ...:
         return Line("open", name, "still to be worked out")
-    if not isinstance(value, (tuple, list)) or [type(number) for number in value] != [int, int]:
-        return Line("wrong", name, f"it takes (channels, pixels a side), got {value!r}")
-    (channels, side), (right_channels, right_side) = value, right
+    whole = isinstance(value, (tuple, list)) and all(map(is_whole, value))
+    if not whole or len(value) != 2:
+        return Line("wrong", name, f"it takes (channels, pixels a side), got {show(value)}")
+    (channels, side), (right_channels, right_side) = map(int, value), right
     if channels != right_channels:
         hint = ": a bottleneck puts out four times its channels" if 4 * channels == right_channels else ""
         return Line("wrong", name, f"{channels} channels, not right{hint}")
@@ -178,8 +183,6 @@ def _judge_size(name: str, value: Any, right: tuple[int, int], before: int) -> L
         hint = ": the first stage keeps the size, since the pooling has just halved it"
     elif side == before:
         hint = ": each pooling and each stride of 2 halves"
-    elif side == before // 2:
-        hint = ": half of an odd number of pixels is rounded up"
     else:
-        hint = ""
+        hint = ": half of an odd number of pixels is rounded up" if side == before // 2 else ""
     return Line("wrong", name, f"{side} pixels a side, not right{hint}")

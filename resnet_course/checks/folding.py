@@ -12,19 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_course.checks.report import (
-    OPEN,
-    Line,
-    Note,
-    Property,
-    Report,
-    describe_error,
-    judge,
-    take_notes,
-    undisturbed,
-)
+from resnet_course.checks.blocks import describe
+from resnet_course.checks.report import Line, Report, describe_error, limited_time, merge, refuse, undisturbed
 from resnet_course.checks.trace import close
 
+OPEN = "open"  # what a question answers where there is nothing to look at
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("a convolution without bias", {"bias": False}),
     ("a convolution with bias", {"bias": True}),
@@ -95,14 +87,11 @@ def _run_case(fold: Callable[..., Any], label: str, options: dict[str, Any]) -> 
     conv, norm = _make_layers(options)
     case = Fold(label, conv, norm, (copy.deepcopy(conv), copy.deepcopy(norm)), torch.randn(2, 6, 9, 9))
     try:
-        case.returned = fold(*case.given)
-    except Exception as error:
+        with limited_time():
+            case.returned = fold(*case.given)
+    except BaseException as error:  # exit() and an interrupt, too
         case.error = f"it fails: {describe_error(error)}"
     return case
-
-
-def find_error(case: Fold) -> str | None:
-    return case.error
 
 
 def find_wrong_return(case: Fold) -> str | None:
@@ -208,22 +197,28 @@ def find_changed_norm(case: Fold) -> str | None:
     return "its parameters or running statistics have changed" if _changed(case.norm, norm) else None
 
 
-PROPERTIES = [
-    Property("runs", "no error", find_error),
-    Property("returns a convolution", "a module, or weight and bias", find_wrong_return),
-    Property("shapes", "weight and bias have the convolution's", find_wrong_shape),
-    Property("weight", "the convolution's times γ/√(var + eps)", find_wrong_weight),
-    Property("bias", "(b − mean)·γ/√(var + eps) + β", find_wrong_bias),
-    Property("output", "the same as of both layers in evaluation mode", find_wrong_output),
-    Property("BatchNorm left as it was", "nothing in it changes", find_changed_norm),
-]
-NOTES = [
-    Note(
-        "convolution",
-        "the caller's convolution is changed in place; a copy leaves the network as it was",
-        lambda case: _changed(case.conv, case.given[0]),
-    )
-]
+PROPERTIES = {
+    "runs": "no error",
+    "returns a convolution": "a module, or weight and bias",
+    "shapes": "weight and bias have the convolution's",
+    "weight": "the convolution's times γ/√(var + eps)",
+    "bias": "(b − mean)·γ/√(var + eps) + β",
+    "output": "the same as of both layers in evaluation mode",
+    "BatchNorm left as it was": "nothing in it changes",
+}
+
+
+def judge_fold(case: Fold) -> Iterator[Line]:
+    """The lines on one case."""
+    yield Line("wrong" if case.error else "right", "runs", case.error or "")
+    questions = (find_wrong_return, find_wrong_shape, find_wrong_weight, find_wrong_bias, find_wrong_output)
+    for name, find in zip(list(PROPERTIES)[1:], (*questions, find_changed_norm), strict=True):
+        problem = find(case)
+        if problem != OPEN:
+            yield Line("wrong" if problem else "right", name, problem or "")
+    if _changed(case.conv, case.given[0]):
+        text = "the caller's convolution is changed in place; a copy leaves the network as it was"
+        yield Line("note", "convolution", text)
 
 
 def check_fold_batchnorm(fold: Callable[..., Any]) -> Report:
@@ -239,12 +234,10 @@ def check_fold_batchnorm(fold: Callable[..., Any]) -> Report:
     """
     title = "check_fold_batchnorm"
     if isinstance(fold, nn.Module) or not callable(fold):
-        return Report(
-            title, (Line("wrong", "argument", f"it takes a function, got an object of type {type(fold).__name__}"),)
-        )
+        return refuse(title, f"it takes a function, got {describe(fold)}")
     with undisturbed(), torch.no_grad():
         cases = [_run_case(fold, label, options) for label, options in CASES]
-        lines = [*judge(PROPERTIES, cases), *take_notes(NOTES, cases)]
+        lines = merge(PROPERTIES, [(case.label, list(judge_fold(case))) for case in cases])
     # A module of another kind than nn.Conv2d has no weights to look at, and needs none if its output is right.
     if all(isinstance(case.returned, nn.Module) and case.result is None for case in cases):
         lines = [line for line in lines if line.name not in ("shapes", "weight", "bias")]

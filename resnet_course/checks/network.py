@@ -1,208 +1,338 @@
-"""What a check asks of a whole network: stem, stages, head and the number of its parameters."""
+"""Feedback on a whole network: stem, stages, head and the number of its parameters."""
 
+import copy
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from numbers import Integral
+from typing import Any
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from resnet_course.checks.blocks import uses_option_a
-from resnet_course.checks.paths import Block, Plan, basic_plan, bottleneck_plan, main_path
-from resnet_course.checks.report import OPEN, Property
-from resnet_course.checks.runs import describe_shape
-from resnet_course.checks.trace import Call, Run, close
+from resnet_course.checks.blocks import basic_plan, bottleneck_plan, describe
+from resnet_course.checks.judgement import BLOCK_PROPERTIES, judge_block
+from resnet_course.checks.report import Line, Report, describe_error, follow, merge, refuse, show, undisturbed
+from resnet_course.checks.runs import RUN_PROPERTIES, describe_shape, judge_run
+from resnet_course.checks.trace import Call, Run, close, make_run
+from resnet_course.checks.twins import Block, Plan, main_path
+from resnet_lib.arithmetic import cifar_resnet_cost, resnet_cost
 
 # Blocks in each stage: He et al. 2016, table 1.
 BLOCK_COUNTS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-WIDTHS = (64, 128, 256, 512)
+HEADS = ("mean", "sum", "amax", "flatten", "view", "reshape", "linear", "avg_pool2d", "max_pool2d",
+         "adaptive_avg_pool2d", "adaptive_max_pool2d")  # fmt: skip
 
 
-@dataclass
-class Network:
-    """A network as it ran: its stem, and its blocks stage by stage."""
+@dataclass(frozen=True)
+class Form:
+    """What is asked of a network: the paper's for ImageNet, the paper's for CIFAR, or the first in small."""
 
-    label: str
-    run: Run
     depth: int
     num_classes: int
-    stem: Block | None  # read as a block of one convolution, which has all that is asked of it
-    stages: list[list[Block]]
-    kernels: list[int]  # of all convolutions behind the stem, shortcuts left out
+    kind: str  # "imagenet", "cifar" or "small"
+    width: int = 64  # of the first stage
+    in_channels: int = 3
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return ((self.depth - 2) // 6,) * 3 if self.kind == "cifar" else BLOCK_COUNTS[self.depth]
+
+    @property
+    def expansion(self) -> int:
+        return 4 if self.kind != "cifar" and self.depth >= 50 else 1
+
+    @property
+    def features(self) -> int:
+        return self.width * 2 ** (len(self.counts) - 1) * self.expansion
+
+    @property
+    def stem(self) -> tuple[int, int, bool]:
+        """Kernel and stride of the first convolution, and whether a max pooling follows."""
+        return (7, 2, True) if self.kind == "imagenet" else (3, 1, False)
+
+    def plan(self, stage: int, first: bool) -> Plan:
+        """The plan of a stage's first block, or of its others.
+
+        >>> Form(50, 10, "imagenet").plan(1, first=True).channels
+        (256, 128, 128, 512)
+        """
+        make_plan = bottleneck_plan if self.expansion == 4 else basic_plan
+        width = self.width * 2**stage
+        if not first:
+            return make_plan(width * self.expansion, width, 1)
+        return make_plan(width * self.expansion // 2 if stage else width, width, 2 if stage else 1)
+
+    def parameters(self, shortcut: str) -> int:
+        if self.kind == "cifar":
+            return cifar_resnet_cost(
+                self.depth, shortcut, 32, self.width, self.in_channels, self.num_classes
+            ).parameters
+        total = resnet_cost(self.depth, shortcut, 224, self.in_channels, self.num_classes).parameters
+        return total - (self.kind == "small") * self.in_channels * 64 * (7 * 7 - 3 * 3)
+
+
+NETWORK_PROPERTIES = {
+    "stem": "convolution, BatchNorm, ReLU, and max pooling where the form has it",
+    "blocks in each stage": "as the depth asks",
+    "parameters": "as many as the form has",
+    "head": "average over height and width, then one linear layer",
+}
+
+PROPERTIES = {"runs": RUN_PROPERTIES["runs"], **NETWORK_PROPERTIES, **BLOCK_PROPERTIES, **RUN_PROPERTIES}
+
+
+def check_resnet(model: nn.Module, depth: int, num_classes: int = 1000) -> Report:
+    """Check a network for ImageNet (18, 34, 50, 101 or 152 weight layers) or for CIFAR (6n+2), images in, logits out.
+
+    Where a depth is of both kinds, as 50, the model's own first convolution decides. A model for grey images is given
+    such. It stays as it is: a copy of it runs, on the CPU.
+
+    Source: He et al. 2016, table 1 and section 4.2.
+
+    >>> from resnet_lib.networks import resnet18
+    >>> check_resnet(resnet18(num_classes=10), 18, num_classes=10).ok
+    True
+    """
+    return _check_network("check_resnet", model, depth, num_classes)
+
+
+def check_cifar_form(model: nn.Module, depth: int = 50, num_classes: int = 10) -> Report:
+    """Check a network of 18, 34, 50, 101 or 152 layers in its form for images (N, 3, 32, 32).
+
+    That form keeps the four stages, and works on all pixels: a 3×3 stem with stride 1 and no max pooling. It is common
+    practice and not the paper's own network for CIFAR-10. The model stays as it is: a copy of it runs, on the CPU.
+
+    Source: the stages are those of He et al. 2016, table 1; the stem is that of section 4.2, with 64 channels.
+
+    >>> from resnet_lib.networks import resnet18
+    >>> check_cifar_form(resnet18(num_classes=10), 18).ok
+    False
+    """
+    return _check_network("check_cifar_form", model, depth, num_classes, "small")
+
+
+def is_whole(value: Any) -> bool:
+    """A whole number of any library, such as NumPy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def find_wrong_number(name: str, value: Any, choices: tuple[int, ...] = ()) -> str | None:
+    """What is wrong with a number of the caller's; whole numbers of any library will do."""
+    whole = is_whole(value)
+    if choices and (not whole or int(value) not in choices):
+        return f"{name} must be one of {', '.join(map(str, choices))}, got {show(value)}"
+    return None if whole and int(value) > 0 else f"{name} must be a whole number from 1 up, got {show(value)}"
+
+
+def _check_network(title: str, model: nn.Module, depth: int, num_classes: int, kind: str = "") -> Report:
+    if not isinstance(model, nn.Module):
+        return refuse(title, f"model must be a network that is built, such as resnet18(), got {describe(model)}")
+    problem = find_wrong_number("num_classes", num_classes) or find_wrong_number("depth", depth)
+    if not problem and (int(depth) not in BLOCK_COUNTS and (kind or (int(depth) - 2) % 6 or depth < 8)):
+        choices = ", ".join(map(str, BLOCK_COUNTS)) + ("" if kind else ", or 6n+2 for CIFAR: 8, 14, 20, …")
+        problem = f"depth must be one of {choices}, got {show(depth)}"
+    if problem:
+        return refuse(title, problem)
+    with undisturbed():
+        try:
+            copied = copy.deepcopy(model).to("cpu", torch.float32).train().requires_grad_()
+        except BaseException as error:  # of the copy, too: a model that keeps tensors with a gradient can't be copied
+            return refuse(title, describe_error(error))
+        run, form, notes = _run_network(copied, int(depth), int(num_classes), kind)
+        findings = [(run.label, [*judge_run(run), *notes])]
+        network = Network(run, form)
+        if run.out is None or not run.out.isnan().any():
+            findings.append((run.label, follow("head", network.judge())))
+            findings += [(block.label, follow("steps", judge_block(block))) for block in network.blocks]
+        return Report(title, tuple(merge(PROPERTIES, findings)))
+
+
+def _run_network(model: nn.Module, depth: int, num_classes: int, kind: str) -> tuple[Run, Form, list[Line]]:
+    """Run on small images; a head with a fixed pooling, such as AvgPool2d(7), works at 224×224 alone, and is right."""
+    filters = [parameter for parameter in model.parameters() if parameter.dim() == 4]
+    stem = filters[0].shape if filters else (64, 3, 7, 7)
+    if not kind:
+        both = depth in BLOCK_COUNTS and (depth - 2) % 6 == 0
+        kind = "imagenet" if depth in BLOCK_COUNTS and not (both and stem[0] < 64) else "cifar"
+    form = Form(depth, num_classes, kind, stem[0] if kind == "cifar" else 64, stem[1] if stem[1] in (1, 3) else 3)
+    sizes = (64, 224) if kind == "imagenet" else (32,)
+    runs: list[Run] = []
+    for size in sizes:
+        x = torch.randn(2, form.in_channels, size, size)
+        runs.append(make_run(type(model).__name__, lambda: model, x, (2, num_classes)))
+        if runs[-1].error is None:
+            break
+    run = runs[-1] if runs[-1].error is None else runs[0]
+    notes = []
+    if run.error is None and len(runs) > 1:
+        text = "only 224×224 works; pooling by a mean over height and width takes images of any size"
+        notes.append(Line("note", "image size", text))
+    if form.in_channels == 1:
+        notes.append(Line("note", "grey images", "checked with images of one channel"))
+    if kind == "cifar" and form.width != 16:
+        notes.append(Line("note", "width", f"{form.width} channels in the first stage; the paper has 16"))
+    return run, form, notes
+
+
+class Network:
+    """A network as it ran: its convolutions sorted into stem and blocks; no blocks if they are not those asked."""
+
+    def __init__(self, run: Run, form: Form) -> None:
+        self.run, self.form = run, form
+        path = main_path(run.calls("conv2d"))
+        pooling = next(iter(run.calls("max_pool2d")), None)
+        in_stem = max(1, len(pooling.history)) if pooling is not None and len(pooling.history) < 5 else 1
+        self.stem, self.rest = [call for call, _ in path[:in_stem]], path[in_stem:]
+        self.stages: list[list[Block]] = [[] for _ in form.counts]
+        kernels = form.plan(0, first=True).kernels
+        length = len(kernels)
+        chunks = [self.rest[i : i + length] for i in range(0, len(self.rest), length)]
+        for i, chunk in enumerate(chunks):
+            branch = [call for call, _ in chunk]
+            stage = self._stage_of(branch, length)
+            big = [max(call.kernel) > 1 for call in branch]
+            if stage is None or big != [kernel > 1 for kernel in kernels][: len(branch)]:
+                self.stages = [[] for _ in form.counts]
+                return
+            blocks = self.stages[stage]
+            label = f"stage {stage + 1}, block {len(blocks) + 1}"
+            following = chunks[i + 1][0][0].came_in if i + 1 < len(chunks) else self.features
+            blocks.append(
+                Block(label, form.plan(stage, not blocks), run, branch, chunk[0][1], branch[0].came_in, following)
+            )
 
     @property
     def blocks(self) -> list[Block]:
         return [block for stage in self.stages for block in stage]
 
+    def _stage_of(self, branch: list[Call], length: int) -> int | None:
+        """The stage that the channels of the block's last convolution belong to."""
+        wide = branch[-1].channels[1] / (self.form.expansion if len(branch) == length else 1)
+        number = math.log2(wide / self.form.width)
+        return int(number) if number in range(len(self.form.counts)) else None
 
-def expansion_of(depth: int) -> int:
-    return 4 if depth >= 50 else 1
+    @property
+    def features(self) -> Tensor | None:
+        """What the head was given: the last block's output."""
+        last = self.rest[-1][0] if self.rest else None
+        if last is None or last.went_out is None:
+            return None
+        calls = [call for call in self.run.recorder.calls if call.kind in HEADS and last in call.history]
+        return next((c.came_in for c in reversed(calls) if c.came_in.shape == last.went_out.shape), None)
 
+    def judge(self) -> Iterator[Line]:
+        """The lines on the network as a whole."""
+        for name, find in (
+            ("stem", self.find_wrong_stem),
+            ("blocks in each stage", self.find_wrong_counts),
+            ("parameters", self.find_wrong_total),
+            ("head", self.find_wrong_head),
+        ):
+            problem = find()
+            if problem != "open":
+                yield Line("wrong" if problem else "right", name, problem or "")
 
-def plan_stages(depth: int) -> list[list[Plan]]:
-    """The plan of every block, stage by stage.
+    def find_wrong_stem(self) -> str | None:
+        kernel, stride, pools = self.form.stem
+        if not self.stem:
+            return "open"
+        call, width = self.stem[-1], self.form.width
+        size = "224×224" if pools else "32×32"
+        right = f"{kernel}×{kernel}, to {width} channels, with stride {stride} and padding {kernel // 2}"
+        if len(self.stem) > 1:
+            kernels = ", ".join(f"{call.kernel[0]}×{call.kernel[1]}" for call in self.stem)
+            return f"it has {len(self.stem)} convolutions ({kernels}); the form asked has one, {right}"
+        if (call.kernel, call.channels[1], call.stride) != ((kernel, kernel), width, stride):
+            got = f"{call.kernel[0]}×{call.kernel[1]}, to {call.channels[1]} channels, with stride {call.stride}"
+            return f"its convolution is {got}; for images of {size} it should be {right}"
+        if call.went_out is None or not self.rest:
+            return "open"
+        side = call.came_in.shape[-1]
+        if call.went_out.shape[-1] != -(-side // stride):
+            return f"its convolution makes {call.went_out.shape[-1]} of {side} pixels: it needs padding={kernel // 2}"
+        plan = Plan((kernel,), (self.form.in_channels, width), (stride,), False)
+        taken = self.rest[0][0].came_in
+        block = Block("the stem", plan, self.run, self.stem, None, self.run.x, taken)
+        ways = {steps.line: steps.value for steps in block.steps_behind(call)}
+        if "bn" in ways:
+            activated = F.relu(ways["bn"])
+            if close(taken, F.max_pool2d(activated, 3, 2, 1) if pools else activated):
+                return None
+        line = next((line for line, value in ways.items() if close(value, taken)), None)
+        if line is None:
+            got = f"the first block gets {describe_shape(taken.shape)}"
+            return f"{got}, and not what convolution, BatchNorm, ReLU{' and max pooling' * pools} make"
+        steps = line.split()
+        wrong = []
+        if "bn" not in steps:
+            wrong.append("no BatchNorm follows the first convolution")
+        if "relu" not in steps:
+            wrong.append("the ReLU behind BatchNorm is missing")
+        if pools and "max_pool2d" not in steps:
+            wrong.append("the max pooling is missing: 3×3 with stride 2 and padding 1, behind the ReLU")
+        elif not pools and "max_pool2d" in steps:
+            wrong.append("a max pooling stands behind the first convolution: put nn.Identity() in its place")
+        made = f"`{line}` follows the convolution, which gives {describe_shape(taken.shape)}"
+        return "; ".join(wrong) or f"{made}; max pooling is 3×3 with stride 2 and padding 1" * pools or made
 
-    >>> [len(stage) for stage in plan_stages(50)], plan_stages(50)[1][0].channels
-    ([3, 4, 6, 3], (256, 128, 128, 512))
-    """
-    make_plan = bottleneck_plan if depth >= 50 else basic_plan
-    stages, in_channels = [], 64
-    for width, count in zip(WIDTHS, BLOCK_COUNTS[depth], strict=True):
-        stage = []
-        for i in range(count):
-            stage.append(make_plan(in_channels, width, 2 if i == 0 and width > 64 else 1))
-            in_channels = width * expansion_of(depth)
-        stages.append(stage)
-    return stages
-
-
-def read_network(run: Run, depth: int, num_classes: int) -> Network:
-    """Sort the convolutions that ran into stem and blocks; without blocks if they are not those of this depth."""
-    path = main_path(run.calls("conv2d"))
-    network = Network(run.label, run, depth, num_classes, None, [[], [], [], []], [call.kernel for call, _ in path[1:]])
-    if not path:
-        return network
-    stem_plan = Plan(kernels=(7,), channels=(3, 64), strides=(2,), projects=False)
-    after_stem = path[1][0].came_in if len(path) > 1 else None
-    network.stem = Block("the stem", stem_plan, run, [path[0][0]], None, after_stem)
-    plans = plan_stages(depth)
-    pattern = plans[0][0].kernels
-    chunks = [path[i : i + len(pattern)] for i in range(1, len(path), len(pattern))]
-    for i, chunk in enumerate(chunks):
-        branch = [call for call, _ in chunk]
-        stage = _stage_of(branch, len(pattern))
-        if stage is None or tuple(call.kernel > 1 for call in branch) != tuple(k > 1 for k in pattern)[: len(branch)]:
-            network.stages = [[], [], [], []]
-            return network
-        blocks = network.stages[stage]
-        label = f"stage {stage + 1}, block {len(blocks) + 1}"
-        plan = plans[stage][min(len(blocks), 1)]
-        out, views = _output_of(run, chunks[i + 1 : i + 2])
-        blocks.append(Block(label, plan, run, branch, chunk[0][1], out, views))
-    return network
-
-
-def _stage_of(branch: list[Call], length: int) -> int | None:
-    """The stage that the channels of the block's 3×3 convolution belong to."""
-    width = branch[min(length - 2, len(branch) - 1)].channels[1]
-    return WIDTHS.index(width) if width in WIDTHS else None
-
-
-def _output_of(run: Run, following: list[list[tuple[Call, Call | None]]]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """What a block put out: the input of the block behind it, or what the head made of it."""
-    if following:
-        return following[0][0][0].came_in, ("as it is",)
-    linear = run.calls("linear")
-    return (linear[0].came_in.flatten(1) if linear else None), ("average", "maximum", "flattened")
-
-
-def find_wrong_first_convolution(call: Call, kernel: int, stride: int, side: int) -> str | None:
-    if (call.kernel, call.channels[1], call.stride) == (kernel, 64, stride):
-        return None
-    return (
-        f"its convolution is {call.kernel}×{call.kernel}, to {call.channels[1]} channels, with stride {call.stride}; "
-        f"for images of {side}×{side} it should be {kernel}×{kernel}, to 64 channels, with stride {stride} and "
-        f"padding {kernel // 2}"
-    )
-
-
-def find_wrong_stem(network: Network) -> str | None:
-    if network.stem is None:
-        return OPEN
-    call = network.stem.branch[0]
-    wrong = find_wrong_first_convolution(call, kernel=7, stride=2, side=224)
-    if wrong:
-        return wrong
-    value, out = network.stem.value_after(call), network.stem.out
-    if value is None or out is None:
-        return OPEN
-    if network.stem.norm_after(call) is None:
-        return "no BatchNorm follows the first convolution"
-    pooled = F.max_pool2d(value, kernel_size=3, stride=2, padding=1)
-    if close(out, F.relu(pooled)):
-        return None
-    if close(out, F.relu(value)) or close(out, value):
-        return "the max pooling is missing: 3×3 with stride 2 and padding 1, behind the ReLU"
-    if close(out, pooled):
-        return "the ReLU between BatchNorm and max pooling is missing"
-    return (
-        f"the first block gets {describe_shape(out.shape)}, and not what convolution, BatchNorm, ReLU and a 3×3 max "
-        f"pooling with stride 2 and padding 1 make: {describe_shape(pooled.shape)}"
-    )
-
-
-def find_wrong_counts(network: Network) -> str | None:
-    wanted = list(BLOCK_COUNTS[network.depth])
-    counts = [len(stage) for stage in network.stages]
-    if counts == wanted:
-        return None
-    if any(counts):
-        if network.run.error:
-            return OPEN
-        return f"the stages have {counts} blocks; ResNet-{network.depth} has {wanted}"
-    if network.run.error and not network.kernels:
-        return OPEN
-    kinds = "bottlenecks, 1×1, 3×3 and 1×1" if network.depth >= 50 else "basic blocks, 3×3 and 3×3"
-    got = ", ".join(f"{kernel}×{kernel}" for kernel in network.kernels[:6])
-    return (
-        f"ResNet-{network.depth} is built of {kinds}, of 64, 128, 256 and 512 channels; the convolutions behind the "
-        f"stem are {got or 'missing'}"
-    )
-
-
-def find_wrong_total(network: Network) -> str | None:
-    run = network.run
-    if run.module is None:
-        return OPEN
-    biases = {id(call.bias): call.bias.numel() for call in run.calls("conv2d") if call.bias is not None}
-    found = sum(parameter.numel() for parameter in run.module.parameters()) - sum(biases.values())
-    wanted = count_parameters(network)
-    if found == wanted:
-        return None
-    return f"{found:,} parameters instead of {wanted:,} ({found - wanted:+,}), not counting biases of convolutions"
-
-
-def count_parameters(network: Network) -> int:
-    """What the network should have, without biases, and without the projections that option A stands in for."""
-    total = 3 * 64 * 7 * 7 + 2 * 64
-    option_a = any(map(uses_option_a, network.blocks))
-    for plan in chain.from_iterable(plan_stages(network.depth)):
-        layers = [(kernel, *channels) for kernel, channels in zip(plan.kernels, pairwise(plan.channels), strict=True)]
-        if plan.projects and not option_a:
-            layers.append((1, plan.channels[0], plan.channels[-1]))
-        total += sum(kernel * kernel * before * after + 2 * after for kernel, before, after in layers)
-    return total + (512 * expansion_of(network.depth) + 1) * network.num_classes
-
-
-def find_wrong_head(network: Network) -> str | None:
-    linear = network.run.calls("linear")
-    if not linear:
-        return OPEN if network.run.error else "no linear layer runs: the head is nn.Linear, behind the pooling"
-    if len(linear) > 1:
-        return f"{len(linear)} linear layers run: ResNet's head has one"
-    features, classes = linear[0].channels
-    wanted = 512 * expansion_of(network.depth)
-    arrived = linear[0].came_in
-    if arrived.dim() != 2:
-        return f"the linear layer gets shape {tuple(arrived.shape)}: flatten it to (N, {wanted}) after the pooling"
-    if network.blocks and arrived.shape[1] in (4 * wanted, 49 * wanted):  # 2×2 or 7×7 pixels
+    def find_wrong_counts(self) -> str | None:
+        form, counts = self.form, [len(stage) for stage in self.stages]
+        if counts == list(form.counts):
+            return None
+        if self.run.error and (any(counts) or not self.rest):
+            return "open"
+        if any(counts):
+            return f"the stages have {counts} blocks; ResNet-{form.depth} has {list(form.counts)}"
+        kinds = "bottlenecks, 1×1, 3×3 and 1×1" if form.expansion == 4 else "basic blocks, 3×3 and 3×3"
+        widths = ", ".join(str(form.width * 2**i) for i in range(len(form.counts)))
+        got = ", ".join(f"{call.kernel[0]}×{call.kernel[1]} to {call.channels[1]}" for call, _ in self.rest[:6])
         return (
-            f"the linear layer gets {arrived.shape[1]} features, an image flattened without pooling: average over "
-            f"height and width first, which leaves {wanted}"
+            f"ResNet-{form.depth} is built of {kinds}, with {widths} channels; the convolutions behind the stem are "
+            f"{got or 'missing'}{', …' * (len(self.rest) > 6)}"
         )
-    if features != wanted:
-        hint = ", that is 512 · expansion" if network.depth >= 50 else ""
-        return f"the linear layer takes {features} features, and the last stage puts out {wanted}{hint}"
-    if classes != network.num_classes:
-        return f"the linear layer puts out {classes} classes instead of {network.num_classes}: look at num_classes"
-    out, logits = network.run.out, linear[0].went_out
-    if out is None:
-        return OPEN
-    if not close(out, logits):
-        return _name_last_activation(out, logits)
-    last = network.blocks[-1] if network.blocks else None
-    if last is not None and last.join is not None and last.join.view == "maximum":
-        return "the pooling before the linear layer takes the maximum: take the average over height and width"
-    return None
+
+    def find_wrong_total(self) -> str | None:
+        biases = {id(call.bias): call.bias.numel() for call in self.run.calls("conv2d") if call.bias is not None}
+        found = sum(parameter.numel() for parameter in self.run.module.parameters()) - sum(biases.values())
+        keeping = any(b.projection is not None and b.plan.keeps_shape and b.projection.stride == 1 for b in self.blocks)
+        any_projection = any(block.projection is not None for block in self.blocks)
+        option_a = any(b.complete and b.join and b.join.kind == "option A" for b in self.blocks)
+        shortcut = "C" if keeping else "A" if option_a or (self.form.kind == "cifar" and not any_projection) else "B"
+        wanted = self.form.parameters(shortcut)
+        if found == wanted:
+            return None
+        return f"{found:,} parameters instead of {wanted:,} ({found - wanted:+,}), not counting biases of convolutions"
+
+    def find_wrong_head(self) -> str | None:
+        form, linear = self.form, self.run.calls("linear")
+        if not linear:
+            return "open" if self.run.error else "no linear layer runs: the head is nn.Linear, behind the pooling"
+        if len(linear) > 1:
+            return f"{len(linear)} linear layers run: ResNet's head has one"
+        arrived, last = linear[0].came_in, self.features
+        (features, classes), wanted = linear[0].channels, form.features
+        if arrived.dim() != 2:
+            return f"the linear layer gets shape {tuple(arrived.shape)}: flatten it to (N, {wanted}) after the pooling"
+        if last is not None and last.shape[2:] != (1, 1) and close(arrived, last.flatten(1)):
+            told = f"the linear layer gets {arrived.shape[1]} features, an image flattened without pooling"
+            return f"{told}: average over height and width first, which leaves {last.shape[1]}"
+        if features != wanted:
+            hint = ", that is 512 · expansion" if form.expansion == 4 else ""
+            return f"the linear layer takes {features} features, and the last stage puts out {wanted}{hint}"
+        if classes != form.num_classes:
+            return f"the linear layer puts out {classes} classes instead of {form.num_classes}: look at num_classes"
+        out, logits = self.run.out, linear[0].went_out
+        if out is None or logits is None:
+            return "open"
+        if not close(out, logits):
+            return _name_last_activation(out, logits)
+        if last is None or close(arrived, last.mean((2, 3))):
+            return None
+        if close(arrived, last.amax((2, 3))):
+            return "the pooling before the linear layer takes the maximum: take the average over height and width"
+        return "what the linear layer gets is not the average of the last block's output over height and width"
 
 
 def _name_last_activation(out: Tensor, logits: Tensor) -> str:
@@ -215,11 +345,3 @@ def _name_last_activation(out: Tensor, logits: Tensor) -> str:
     name = next((name for name, value in activations.items() if close(out, value)), "something")
     why = "cross_entropy applies softmax itself and expects" if "softmax" in name else "the loss expects"
     return f"{name} follows the linear layer: {why} its output as it is"
-
-
-HEAD_PROPERTIES = [
-    Property("stem", "7×7 convolution with stride 2, BatchNorm, ReLU, 3×3 max pooling with stride 2", find_wrong_stem),
-    Property("blocks in each stage", "as the depth asks", find_wrong_counts),
-    Property("parameters", "as many as the paper's network has", find_wrong_total),
-    Property("head", "average over height and width, then one linear layer", find_wrong_head),
-]

@@ -1,20 +1,27 @@
-"""What a check has to say: one line a property, and a learner's exception as a sentence."""
+"""What a check has to say, one line a property; and how learners' code is run so that nothing of it is left."""
 
 import contextlib
 import io
+import os
+import random
 import re
+import signal
 import textwrap
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 
 UNTOLD = "not to be told before the rest is right"  # of an open line
 VERDICTS = ("wrong", "open", "note", "right")  # in the order in which a report shows them
+LIMIT_S = 20  # seconds that one forward pass of a learner's may take
 
 
 @dataclass(frozen=True)
@@ -53,17 +60,15 @@ class Report:
         if untold:
             told.append(Line("open", UNTOLD, ", ".join(untold)))
         told.sort(key=lambda line: VERDICTS.index(line.verdict))
-        return "\n".join([f"{self.title}: {self._summary()}", *map(_format_line, told)])
-
-    __repr__ = __str__
-
-    def _summary(self) -> str:
         counts = {verdict: sum(line.verdict == verdict for line in self.lines) for verdict in VERDICTS}
         properties = len(self.lines) - counts["note"]
-        if self.ok:
-            return f"all {properties} properties right"
-        open_part = f", {counts['open']} open" if counts["open"] else ""
-        return f"{counts['wrong']} of {properties} properties wrong{open_part}"
+        summary = f"all {properties} properties right"
+        if not self.ok:
+            open_part = f", {counts['open']} open" if counts["open"] else ""
+            summary = f"{counts['wrong']} of {properties} properties wrong{open_part}"
+        return "\n".join([f"{self.title}: {summary}", *map(_format_line, told)])
+
+    __repr__ = __str__
 
 
 def _format_line(line: Line) -> str:
@@ -71,55 +76,43 @@ def _format_line(line: Line) -> str:
     return textwrap.fill(text, width=100, subsequent_indent=" " * 9)
 
 
-OPEN = "open"  # what a question returns where it has nothing to look at
+def refuse(title: str, sentence: str) -> Report:
+    """The report on an argument that can't be checked."""
+    return Report(title, (Line("wrong", "argument", sentence),))
 
 
-@dataclass(frozen=True)
-class Property:
-    """A question that is asked of every subject; it returns what is wrong there, `OPEN`, or None if all is well."""
-
-    name: str
-    right: str
-    find_problem: Callable[[Any], str | None]
-
-
-def judge(properties: Iterable[Property], subjects: Sequence[Any]) -> list[Line]:
-    """One line a property, over all subjects; each subject has a ``label``. The first problem found is the one told."""
-    return [_judge_one(prop, subjects) for prop in properties]
+def follow(name: str, lines: Iterable[Line]) -> list[Line]:
+    """The lines as far as they go: no check raises, and what can't be followed stays open."""
+    found: list[Line] = []
+    try:
+        found.extend(lines)
+    except Exception as error:
+        found.append(Line("open", name, f"what runs can't be followed: {describe_error(error)}"))
+    return found
 
 
-def _judge_one(prop: Property, subjects: Sequence[Any]) -> Line:
-    line = Line("open", prop.name, UNTOLD)
-    for subject in subjects:
-        try:
-            problem = prop.find_problem(subject)
-        except Exception as error:  # code of the learner's that fails here, but did not fail before
-            line = Line("open", prop.name, f"{subject.label} fails on the way: {describe_error(error)}")
+def merge(properties: dict[str, str], findings: Iterable[tuple[str, Iterable[Line]]]) -> list[Line]:
+    """One line a property over all subjects, each a label with its lines; the first problem found is the one told.
+
+    ``properties`` gives the order, and the text of a property that is right wherever it was looked at; one that no
+    subject has a line for stays open. Notes come behind.
+    """
+    pairs = [(label, line) for label, lines in findings for line in lines]
+    merged = []
+    for name in properties:
+        of_name = [(label, line) for label, line in pairs if line.name == name and line.verdict != "note"]
+        verdict = min((line.verdict for _, line in of_name), key=VERDICTS.index, default="untold")
+        if verdict in ("untold", "right"):
+            merged.append(Line("right", name, properties[name]) if of_name else Line("open", name, UNTOLD))
             continue
-        if problem is None and line.text == UNTOLD:
-            line = Line("right", prop.name, prop.right)
-        elif problem not in (None, OPEN):
-            return Line("wrong", prop.name, f"{subject.label}: {problem}")
-    return line
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something worth knowing of code that is right."""
-
-    name: str
-    text: str
-    applies: Callable[[Any], bool]
-
-
-def take_notes(notes: Iterable[Note], subjects: Sequence[Any]) -> list[Line]:
-    """A line for every note that applies to a subject."""
-    lines = []
-    for note in notes:
-        with contextlib.suppress(Exception):  # what fails here is told elsewhere, or nothing
-            if any(map(note.applies, subjects)):
-                lines.append(Line("note", note.name, note.text))
-    return lines
+        told: dict[str, str] = {}  # a second subject adds what differs by more than numbers
+        for label, line in of_name:
+            if line.verdict == verdict:
+                told.setdefault(
+                    re.sub(r"[\d,\s]+|stage|block", "", line.text), f"{label}: {line.text}".removeprefix(": ")
+                )
+        merged.append(Line(verdict, name, "; ".join(list(told.values())[: 1 if name == "runs" else 2])))
+    return [*merged, *dict.fromkeys(line for _, line in pairs if line.verdict == "note")]
 
 
 TORCH_FOLDER = str(Path(torch.__file__).parent)
@@ -127,8 +120,6 @@ TORCH_FOLDER = str(Path(torch.__file__).parent)
 LIKELY_MISTAKES = {
     "before Module.__init__() call": "call super().__init__() first of all in __init__",
     'missing the required "forward"': "name the method forward, and indent it into the class",
-    "positional argument": "the arguments must come in the order that the check's help names",
-    "unexpected keyword argument": "the arguments must be those that the check's help names",
     "The size of tensor a": "branch and shortcut differ in shape, so they can't be added",
     "Expected more than 1 value per channel": "BatchNorm needs more than one value a channel while training",
     "channels, but got": "a layer gets another number of channels than its in_channels says",
@@ -140,31 +131,56 @@ LIKELY_MISTAKES = {
 }
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: BaseException) -> str:
     """An exception as a sentence: type, message, the learner's line in which it arose, and the likely mistake.
 
     >>> describe_error(TypeError("list is not a Module subclass"))
     'TypeError: list is not a Module subclass (unpack the list: nn.Sequential(*blocks))'
     """
-    message = re.sub(r" at 0x\w+", "", (str(error).strip().splitlines() or [""])[0])
+    message = re.sub(r" at 0x\w+", "", (show(error, str).strip().splitlines() or [""])[0])
     sentence = f"{type(error).__name__}: {textwrap.shorten(message, 200)}" if message else type(error).__name__
-    code = _learners_line(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = str(Path(__file__).parent)
+    theirs = [frame for frame in frames if not frame.filename.startswith((own, TORCH_FOLDER))]
+    code = (theirs[-1].line or "").strip() if theirs else ""
     hint = next((hint for part, hint in LIKELY_MISTAKES.items() if part in message), "")
     return sentence + (f", at `{code}`" if code else "") + (f" ({hint})" if hint else "")
 
 
-def _learners_line(error: Exception) -> str:
-    """The innermost line of code that is neither PyTorch's nor a check's own."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        own = Path(frame.filename).parent == Path(__file__).parent
-        if not own and not frame.filename.startswith(TORCH_FOLDER):
-            return (frame.line or "").strip()
-    return ""
+def show(value: Any, how: Callable[[Any], str] = repr) -> str:
+    """The text of a learner's object, even where making it fails."""
+    try:
+        return how(value)
+    except BaseException:  # a message that raises must not hide what it was about
+        return ""
+
+
+class TookTooLong(BaseException):
+    """Learners' code ran out of its time. No `Exception`, so that theirs don't catch it."""
+
+
+@contextlib.contextmanager
+def limited_time() -> Iterator[None]:
+    """Raise `TookTooLong` in what takes longer, where the system has such signals and this is the main thread."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TookTooLong
+
+    handler = signal.signal(signal.SIGALRM, stop) or signal.SIG_DFL
+    timer = signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Run learners' code on the CPU so that nothing of it is left: random state, printed lines, warnings.
+    """Run learners' code on the CPU so that nothing of it is left, and nothing of the session reaches it.
 
     One thread does, since the tensors are small; several would wait for each other on a busy machine.
 
@@ -175,18 +191,29 @@ def undisturbed() -> Iterator[None]:
     >>> torch.initial_seed()
     1
     """
-    threads = torch.get_num_threads()
+    threads, dtype, folder = torch.get_num_threads(), torch.get_default_dtype(), os.getcwd()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     with (
         torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.autocast("cpu", enabled=False),
         torch.enable_grad(),
-        torch.device("cpu"),
+        # Where the session has another one: this slows every call down.
+        torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext(),
         contextlib.redirect_stdout(io.StringIO()),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)  # torch.manual_seed would reach into a GPU's generator as well
+        np.random.seed(0)
+        random.seed(0)
+        torch.set_default_dtype(torch.float32)
         torch.set_num_threads(1)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+            os.chdir(folder)

@@ -1,14 +1,51 @@
-"""What a check asks of a function that makes a stage. It is given a block that only writes down what happens to it."""
+"""Feedback on a function that makes a stage. It is given a block that only writes down what happens to it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from resnet_course.checks.report import OPEN, Property, describe_error
+from resnet_course.checks.blocks import describe
+from resnet_course.checks.report import Line, Report, describe_error, limited_time, merge, refuse, undisturbed
 from resnet_course.checks.runs import describe_shape
+
+STAGE_PROPERTIES = {
+    "runs": "no error",
+    "returns blocks": "as a module or a list",
+    "number of blocks": "as asked, each of them new",
+    "stride on the first block alone": "the others have 1",
+    "channels": "every block takes the stage's",
+    "running in_channels": "each block takes what the one before puts out",
+    "shapes": "the stage puts out the shape asked",
+    "downsample": "none is handed to the blocks, or one where the shape changes",
+}
+
+
+def check_make_layer(fn: Callable[..., Any]) -> Report:
+    """Check a function that makes a stage, called as ``fn(block, in_channels, channels, num_blocks, stride)``.
+
+    ``block`` is a class with ``expansion`` 1 or 4, to be called as ``block(in_channels, channels, stride)``, with
+    further arguments if need be. The function returns an `nn.Sequential` or a list of blocks.
+
+    Source: He et al. 2016, table 1.
+
+    >>> from resnet_lib.networks import make_layer
+    >>> check_make_layer(make_layer).ok
+    True
+    """
+    if isinstance(fn, nn.Module) or not callable(fn):
+        return refuse("check_make_layer", f"it takes a function, got {describe(fn)}")
+    cases = [(1, 8, 8, 3, 1), (1, 8, 16, 2, 2), (4, 8, 8, 3, 1), (4, 32, 16, 4, 2), (4, 32, 16, 1, 2)]
+    with undisturbed():
+        findings = [_judge_stage(fn, *case) for case in cases]
+        if any(block.downsample is not None for _, _, runs in findings for block in runs):
+            for _, lines, runs in findings:
+                text = next(filter(None, map(_find_wrong_downsample, runs)), "")
+                lines.append(Line("wrong" if text else "right", "downsample", text))
+        elif findings[0][2]:
+            findings[0][1].append(Line("right", "downsample", ""))
+        return Report("check_make_layer", tuple(merge(STAGE_PROPERTIES, [finding[:2] for finding in findings])))
 
 
 class ProbeBlock(nn.Module):
@@ -19,178 +56,121 @@ class ProbeBlock(nn.Module):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
-        given = {"in_channels": None, "channels": None, "stride": 1, "downsample": None}
-        given.update(zip(("in_channels", "channels"), args, strict=False))
-        for value in args[2:]:
-            self._take(given, "", value)
-        for name, value in kwargs.items():
-            self._take(given, name, value)
-        self.in_channels, self.channels, self.stride = given["in_channels"], given["channels"], given["stride"]
-        self.downsample = given["downsample"]
-
-    @staticmethod
-    def _take(given: dict[str, Any], name: str, value: Any) -> None:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if isinstance(value, nn.Module):
-            given["downsample"] = value
-        elif whole and ("stride" in name or not name):
-            given["stride"] = value
-        elif whole and (name.startswith("in") or name.endswith("in")):
-            given["in_channels"] = value
-        elif whole:
-            given["channels"] = value
+        self.in_channels, self.channels, self.stride, self.downsample = None, None, 1, None
+        names = ["in_channels", "channels", "stride"]
+        for value in args:
+            if isinstance(value, (nn.Module, type(None))):
+                self.downsample = value or self.downsample
+            elif isinstance(value, bool):
+                raise TypeError(f"block(in_channels, channels, stride) takes a number for its stride, got {value}")
+            elif names:
+                setattr(self, names.pop(0), int(value))
+        for name, value in kwargs.items():  # groups, dilation and the like are the block's own affair
+            if isinstance(value, nn.Module):
+                self.downsample = value
+            elif "stride" in name or name == "s":
+                self.stride = int(value)
+            elif name.startswith(("in", "c_in")) or name.endswith("in"):
+                self.in_channels = int(value)
+            elif name in ("c", "c_out") or any(part in name for part in ("channels", "planes", "out", "filters")):
+                self.channels = int(value)
+        if self.in_channels is None or self.channels is None:
+            raise TypeError("block(in_channels, channels, stride) needs both numbers of channels")
 
     @property
-    def changes_shape(self) -> bool:
-        return self.stride != 1 or self.in_channels != self.channels * self.expansion
+    def wide(self) -> int:
+        return self.channels * self.expansion
 
     def forward(self, x: Tensor) -> Tensor:
         self.runs.append(self)
-        return x.new_zeros(len(x), self.channels * self.expansion, *(-(-side // self.stride) for side in x.shape[2:]))
+        return x.new_zeros(len(x), self.wide, *(-(-side // self.stride) for side in x.shape[2:]))
 
 
-class ProbeBottleneck(ProbeBlock):
-    expansion = 4
-
-
-@dataclass
-class Stage:
-    """A stage as the learner's function made it."""
-
-    label: str
-    block: type[ProbeBlock]
-    in_channels: int
-    channels: int
-    num_blocks: int
-    stride: int
-    made: Any = None
-    runs: list[ProbeBlock] = field(default_factory=list)  # the blocks in the order in which they ran
-    out: Tensor | None = None
-    error: str | None = None
-
-
-def run_stage(make: Callable[..., Any], block: type[ProbeBlock], *numbers: int) -> Stage:
-    """Call ``make(block, in_channels, channels, num_blocks, stride)`` and run what it returns."""
-    name = "Bottleneck" if block.expansion == 4 else "BasicBlock"
-    stage = Stage(f"{getattr(make, '__name__', 'make_layer')}({name}, {', '.join(map(str, numbers))})", block, *numbers)
-    probe = type(name, (block,), {"runs": stage.runs})  # one list a stage
+def _judge_stage(make: Callable[..., Any], expansion: int, *case: int) -> tuple[str, list[Line], list[ProbeBlock]]:
+    """Call ``make(block, in_channels, channels, num_blocks, stride)``, run what it returns, and look at the blocks."""
+    name = "Bottleneck" if expansion == 4 else "BasicBlock"
+    label = f"{getattr(make, '__name__', 'make_layer')}({name}, {', '.join(map(str, case))})"
+    runs: list[ProbeBlock] = []
+    block = type(name, (ProbeBlock,), {"runs": runs, "expansion": expansion})  # one list a stage
+    out, made, place = None, None, "it fails"
     try:
-        stage.made = make(probe, *numbers)
-    except Exception as error:
-        stage.error = f"it fails: {describe_error(error)}"
-        return stage
-    if not isinstance(stage.made, (nn.Module, list, tuple)):
-        return stage
-    try:
-        value = torch.zeros(2, stage.in_channels, 8, 6)
-        in_turn = isinstance(stage.made, (list, tuple, nn.ModuleList))
-        for module in stage.made if in_turn else [stage.made]:
-            value = module(value)
-        stage.out = value
-    except Exception as error:
-        stage.error = f"what it returns fails on {stage.in_channels} channels of 8×6: {describe_error(error)}"
-    return stage
+        with limited_time():
+            made = make(block, *case)
+            place = f"what it returns fails on {case[0]} channels of 8×6"
+            if isinstance(made, (nn.Module, list, tuple)):
+                in_turn = made if isinstance(made, (list, tuple, nn.ModuleList)) else [made]
+                out = torch.zeros(2, case[0], 8, 6)
+                for module in in_turn:
+                    out = module(out)
+    except BaseException as error:  # exit() and an interrupt, too
+        told = Line("wrong", "runs", f"{place}: {describe_error(error)}")
+        return label, [told, *_judge_blocks(runs, expansion, *case)], runs
+    lines = [Line("right", "runs", "")]
+    if out is None:
+        told = "nothing: end it with return" if made is None else f"{describe(made)}: return"
+        return label, [*lines, Line("wrong", "returns blocks", f"it returns {told} nn.Sequential(*blocks)")], runs
+    lines.append(Line("right", "returns blocks", ""))
+    number = ""
+    if len(set(map(id, runs))) < len(runs):
+        number = "the same block runs more than once: [block] * n repeats one block, so build a new one each time"
+    elif len(runs) != case[2]:
+        number = f"{len(runs)} blocks run instead of {case[2]}: the first block counts as one of them"
+    lines.append(Line("wrong" if number else "right", "number of blocks", number))
+    stride, wide = case[3], case[1] * expansion
+    got, wanted = tuple(out.shape), (2, wide, -(-8 // stride), -(-6 // stride))
+    text = "" if got == wanted else f"the stage puts out {describe_shape(got)} instead of {describe_shape(wanted)}"
+    lines += [*_judge_blocks(runs, expansion, *case), Line("wrong" if text else "right", "shapes", text)]
+    return label, lines, runs
 
 
-def find_error(stage: Stage) -> str | None:
-    return stage.error
+def _judge_blocks(
+    runs: list[ProbeBlock], expansion: int, in_channels: int, channels: int, num_blocks: int, stride: int
+) -> Iterator[Line]:
+    """The lines on the arguments that the blocks were given."""
+    if not runs:
+        return
+    rest = len(runs) - 1
+    questions = {
+        "stride on the first block alone": (
+            [block.stride for block in runs],
+            [stride] + [1] * rest,
+            "blocks' strides",
+            "the first block takes the stride, the others have 1",
+        ),
+        "channels": (
+            [block.channels for block in runs],
+            [channels] * (rest + 1),
+            "blocks' second arguments",
+            "every block takes channels, and widens it itself",
+        ),
+        "running in_channels": (
+            [block.in_channels for block in runs],
+            [in_channels] + [channels * expansion] * rest,
+            "blocks' in_channels",
+            "after the first block, in_channels is channels * block.expansion",
+        ),
+    }
+    for name, (got, wanted, what, hint) in questions.items():
+        text = "" if got == wanted else f"the {what} are {got} instead of {wanted}: {hint}"
+        yield Line("wrong" if text else "right", name, text)
 
 
-def find_wrong_return(stage: Stage) -> str | None:
-    if stage.made is None:
-        return OPEN if stage.error else "it returns nothing: end it with return nn.Sequential(*blocks)"
-    if isinstance(stage.made, (nn.Module, list, tuple)):
-        return None
-    return f"it returns an object of type {type(stage.made).__name__}: return nn.Sequential(*blocks) or a list"
-
-
-def find_wrong_number(stage: Stage) -> str | None:
-    if stage.out is None:
-        return OPEN
-    if len(stage.runs) == stage.num_blocks:
-        return None
-    return f"{len(stage.runs)} blocks run instead of {stage.num_blocks}: the first block counts as one of them"
-
-
-def find_shared_blocks(stage: Stage) -> str | None:
-    if stage.out is None:
-        return OPEN
-    if len(set(map(id, stage.runs))) == len(stage.runs):
-        return None
-    return "the same block runs more than once: [block] * n repeats one block, so build a new one each time"
-
-
-def find_wrong_strides(stage: Stage) -> str | None:
-    if not stage.runs:
-        return OPEN
-    strides = [block.stride for block in stage.runs]
-    wanted = [stage.stride] + [1] * (len(strides) - 1)
-    if strides == wanted:
-        return None
-    return f"the blocks' strides are {strides} instead of {wanted}: the first block takes the stride, the others have 1"
-
-
-def find_wrong_channels(stage: Stage) -> str | None:
-    if not stage.runs:
-        return OPEN
-    got = [block.channels for block in stage.runs]
-    if set(got) <= {stage.channels}:
-        return None
-    return f"the blocks' second arguments are {got}: every block takes channels, {stage.channels}, and widens it itself"
-
-
-def find_wrong_in_channels(stage: Stage) -> str | None:
-    if not stage.runs:
-        return OPEN
-    got = [block.in_channels for block in stage.runs]
-    wide = stage.channels * stage.block.expansion
-    wanted = [stage.in_channels] + [wide] * (len(got) - 1)
-    if got == wanted:
-        return None
-    hint = "after the first block, in_channels is channels * block.expansion"
-    return f"the blocks' in_channels are {got} instead of {wanted}: {hint}"
-
-
-def find_wrong_shape(stage: Stage) -> str | None:
-    if stage.out is None:
-        return OPEN
-    channels = stage.channels * stage.block.expansion
-    wanted = (2, channels, -(-8 // stage.stride), -(-6 // stage.stride))
-    got = tuple(stage.out.shape)
-    return None if got == wanted else f"the stage puts out {describe_shape(got)} instead of {describe_shape(wanted)}"
-
-
-def find_wrong_downsample(stage: Stage) -> str | None:
+def _find_wrong_downsample(block: ProbeBlock) -> str | None:
     """Of a function that hands projections to its blocks, as torchvision's does."""
-    for block in stage.runs:
-        wide, downsample = block.channels * block.expansion, block.downsample
-        told = f"the block from {block.in_channels} to {wide} channels with stride {block.stride}"
-        if not block.changes_shape:
-            if downsample is not None and list(downsample.parameters()):
-                return f"{told} gets a downsample, and it keeps its shape: the shortcut is the input itself"
-            continue
-        if downsample is None:
-            return f"{told} gets no downsample: one is due if the stride is not 1 or if the channels change"
-        try:
-            got = tuple(downsample(torch.zeros(2, block.in_channels, 8, 6)).shape)
-        except Exception as error:
-            return f"the downsample of {told} fails: {describe_error(error)}"
-        wanted = (2, wide, -(-8 // block.stride), -(-6 // block.stride))
-        if got != wanted:
-            return f"the downsample of {told} puts out {describe_shape(got)} instead of {describe_shape(wanted)}"
-        if not any(isinstance(layer, nn.BatchNorm2d) for layer in downsample.modules()):
-            return f"the downsample of {told} has no BatchNorm"
-    return None
-
-
-STAGE_PROPERTIES = [
-    Property("runs", "no error", find_error),
-    Property("returns blocks", "as a module or a list", find_wrong_return),
-    Property("number of blocks", "as asked", find_wrong_number),
-    Property("a new block each time", "no block runs twice", find_shared_blocks),
-    Property("stride on the first block alone", "the others have 1", find_wrong_strides),
-    Property("channels", "every block takes the stage's", find_wrong_channels),
-    Property("running in_channels", "each block takes what the one before puts out", find_wrong_in_channels),
-    Property("shapes", "the stage puts out the shape asked", find_wrong_shape),
-]
-DOWNSAMPLE = Property("downsample", "handed to the blocks that change the shape alone", find_wrong_downsample)
+    told = f"the block from {block.in_channels} to {block.wide} channels with stride {block.stride}"
+    changes, downsample = block.stride != 1 or block.in_channels != block.wide, block.downsample
+    if downsample is None:
+        due = "one is due if the stride is not 1 or if the channels change"
+        return f"{told} gets no downsample: {due}" if changes else None
+    if not changes:
+        own = list(downsample.parameters())
+        return f"{told} gets a downsample, and it keeps its shape: the shortcut is the input itself" if own else None
+    try:
+        got = tuple(downsample(torch.zeros(2, block.in_channels, 8, 6)).shape)
+    except Exception as error:
+        return f"the downsample of {told} fails: {describe_error(error)}"
+    wanted = (2, block.wide, -(-8 // block.stride), -(-6 // block.stride))
+    if got != wanted:
+        return f"the downsample of {told} puts out {describe_shape(got)} instead of {describe_shape(wanted)}"
+    norms = any("norm" in type(layer).__name__.lower() for layer in downsample.modules())
+    return None if norms or not list(downsample.parameters()) else f"the downsample of {told} has no BatchNorm"

@@ -1,14 +1,13 @@
-"""The checks of the whiteboard tasks: folding, the form for small images, and what is counted by hand."""
+"""The checks of the whiteboard tasks: folding, and what is counted by hand."""
 
 import copy
 
 import pytest
 import torch
-import torchvision
+from learners_code import assert_told, texts
 from torch import nn
 
 from resnet_course.checks import (
-    check_cifar_form,
     check_fold_batchnorm,
     check_output_sizes,
     check_parameter_count,
@@ -17,19 +16,6 @@ from resnet_lib import networks
 from resnet_lib.arithmetic import layer_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def texts(report, verdict):
-    return {line.name: line.text for line in report.lines if line.verdict == verdict}
-
-
-def assert_told(report, expected):
-    """Just these lines are wrong, and each says what it should."""
-    wrong = texts(report, "wrong")
-    assert wrong.keys() == expected.keys(), report
-    for name, phrase in expected.items():
-        assert phrase in wrong[name], wrong[name]
-    assert not report.ok
 
 
 # Folding. A planted mistake is an edit of this solution.
@@ -161,89 +147,6 @@ def test_a_mistake_in_folding_is_told(mistake):
     assert_told(check_fold_batchnorm(make_fold(*edits)), expected)
 
 
-# The form for small images.
-
-
-def cifar_form(network=None, **changes):
-    """ResNet in its form for small images; ``changes`` replace further modules."""
-    network = networks.resnet18(10) if network is None else network
-    network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
-    network.maxpool = nn.Identity()
-    for name, module in changes.items():
-        setattr(network, name, module)
-    return network
-
-
-@pytest.mark.parametrize(
-    ("network", "depth"),
-    [
-        (lambda: networks.resnet18(10), 18),
-        (lambda: networks.resnet50(10), 50),
-        (lambda: torchvision.models.resnet18(num_classes=10), 18),
-    ],
-)
-def test_the_form_for_small_images_is_right(network, depth):
-    report = check_cifar_form(cifar_form(network()), depth)
-    assert report.ok, report
-
-
-CIFAR_MISTAKES = {
-    "unchanged": (
-        lambda: networks.resnet18(10),
-        {
-            "stem": "7×7, to 64 channels, with stride 2; for images of 32×32",
-            "no max pooling": "put nn.Identity() in its place",
-            "pixels": "[8, 4, 2, 1] pixels a side instead of [32, 16, 8, 4]",
-            "parameters": "(+7,680)",
-        },
-    ),
-    "max pooling left": (
-        lambda: cifar_form(maxpool=nn.MaxPool2d(3, 2, 1)),
-        {
-            "stem": "the first block gets 64 channels of 16×16",
-            "no max pooling": "a pooling",
-            "pixels": "[16, 8, 4, 2]",
-        },
-    ),
-    "stride left": (
-        lambda: cifar_form(conv1=nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)),
-        {"stem": "3×3, to 64 channels, with stride 2", "pixels": "[16, 8, 4, 2]"},
-    ),
-    "no padding": (
-        lambda: cifar_form(conv1=nn.Conv2d(3, 64, 3, bias=False)),
-        {"stem": "makes 30 of 32 pixels", "pixels": "[30, 15, 8, 4]"},
-    ),
-    "no BatchNorm in the stem": (
-        lambda: cifar_form(bn1=nn.Identity()),
-        {"stem": "no BatchNorm", "parameters": "(-128)"},
-    ),
-    "a thousand classes": (
-        lambda: cifar_form(networks.resnet18()),
-        {"shapes": "(2, 1000)", "head": "1000 classes instead of 10", "parameters": "(+507,870)"},
-    ),
-    "another depth": (
-        lambda: cifar_form(networks.resnet34(10)),
-        {"blocks in each stage": "[3, 4, 6, 3] blocks; ResNet-18 has [2, 2, 2, 2]", "parameters": ""},
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", CIFAR_MISTAKES)
-def test_a_mistake_in_the_form_for_small_images_is_told(mistake):
-    build, expected = CIFAR_MISTAKES[mistake]
-    assert_told(check_cifar_form(build(), 18), expected)
-
-
-def test_the_model_and_the_random_state_stay():
-    model = cifar_form().eval()
-    state, random_state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    check_cifar_form(model, 18)
-    check_fold_batchnorm(make_fold())
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert not model.training
-    assert torch.equal(torch.get_rng_state(), random_state)
-
-
 # Counted by hand. What is right is counted on the network itself.
 
 
@@ -267,16 +170,29 @@ def test_the_network_s_own_counts_are_right(depth):
     ("name", "change", "phrase"),
     [
         ("stem", -128, "128 too few: the BatchNorms are missing"),
-        ("stem", 64, "64 too many: the convolutions have no biases"),
-        ("stem", 128, "running mean and variance are no parameters"),
-        ("stage 1", -64 * 256 - 512, "the projection of the first block is missing"),
+        ("stem", 64, "64 too many: biases of the convolutions are counted"),
+        ("stem", 128, "running means and variances are counted"),
+        ("stage 1", -64 * 256 - 512, "the projection's 1×1 convolution is missing, and the BatchNorm of the"),
+        ("stage 1", -43_776, "and in stage 1 the later blocks are counted with the first one's input channels"),
         ("stage 2", -1024, "the BatchNorm of the projection is missing"),
-        ("stage 3", -(2 * 1024 * 256 + 9 * 256**2 + 2 * 1536), "one block is missing"),
+        ("stage 3", -(2 * 1024 * 256 + 9 * 256**2 + 2 * 1536), "one block of stage 3 is missing"),
         ("stage 4", 1, "1 too many"),
-        ("head", -1000, "the biases are missing"),
-        ("head", -1536 * 1000, "512 times expansion"),
-        ("total", 26_560, "the convolutions have no biases"),
+        ("head", -1000, "the head's biases are missing"),
+        ("head", -1536 * 1000, "512 times exp"),
+        ("total", 26_560, "biases of the convolutions are counted"),
         ("total", -53_120, "the BatchNorms are missing"),
+        ("total", -70_400, "one block of stage 1 is missing"),
+        ("total", -2_049_000, "the head is missing"),
+        ("total", -2_028_510, "10 classes and not 1000"),
+        ("total", 79_680, "running means and variances are counted, and they are no parameters, and biases"),
+        (
+            "total",
+            26_560 - 7_680,
+            "biases of the convolutions are counted, and they have none, and the BatchNorm of",
+        ),
+        ("total", 26_560 - 2_028_510, "10 classes and not 1000, and biases of the convolutions"),
+        ("total", 21_797_672 - 25_557_032, "it is the number of ResNet-34, and ResNet-50 was asked"),
+        ("total", 1, "25,557,033 is 1 too many"),
     ],
 )
 def test_a_miscount_is_told_with_the_likely_mistake(name, change, phrase):
@@ -343,9 +259,6 @@ def test_what_is_not_yet_filled_in_stays_open(check, unfinished):
     [
         (lambda: check_fold_batchnorm(nn.ReLU()), "it takes a function, got an object of type ReLU"),
         (lambda: check_fold_batchnorm(3), "it takes a function, got an object of type int"),
-        (lambda: check_cifar_form(networks.resnet18), "got an object of type function"),
-        (lambda: check_cifar_form(nn.ReLU(), 20), "depth must be one of 18, 34, 50, 101, 152, got 20"),
-        (lambda: check_cifar_form(nn.ReLU(), 18, 0), "num_classes must be a whole number from 1 up, got 0"),
         (
             lambda: check_parameter_count([1]),
             "it takes a dict such as {'stem': …, 'stage 1': …}, got an object of type list",
@@ -367,7 +280,7 @@ def test_a_count_that_is_no_whole_number_is_told(value):
     assert texts(check_parameter_count({"stem": value}), "wrong")["stem"].startswith("it takes a whole number, got")
 
 
-@pytest.mark.parametrize("check", [check_fold_batchnorm, check_cifar_form, check_parameter_count, check_output_sizes])
+@pytest.mark.parametrize("check", [check_fold_batchnorm, check_parameter_count, check_output_sizes])
 @pytest.mark.parametrize(
     "thing", [int, print, lambda *args: None, nn.ReLU(), nn.Module, nn.Linear(2, 2), 3, [nn.ReLU()], None, {1: 2}]
 )

@@ -1,0 +1,358 @@
+"""The checks of stages and whole networks: what is right passes in any style, and a mistake is told where it is."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from learners_code import BASIC, assert_right, assert_told, learn, mistaken, texts
+from torch import nn
+
+from resnet_course.checks import check_cifar_form, check_make_layer, check_resnet
+from resnet_lib import blocks, networks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# Stages.
+
+MAKE_LAYER = """
+def make_layer(block, in_channels, channels, num_blocks, stride=1):
+    layers = []
+    for i in range(num_blocks):
+        layers.append(block(in_channels, channels, stride if i == 0 else 1))
+        in_channels = channels * block.expansion
+    return nn.Sequential(*layers)
+"""
+HANDING = """
+def make_layer(block, inplanes, planes, blocks, stride=1):
+    downsample = None
+    if stride != 1 or inplanes != planes * block.expansion:
+        downsample = nn.Sequential(
+            nn.Conv2d(inplanes, planes * block.expansion, 1, stride, bias=False),
+            nn.BatchNorm2d(planes * block.expansion),
+        )
+    layers = [block(inplanes, planes, stride, downsample, 1, 64, 1, nn.BatchNorm2d)]
+    for _ in range(1, blocks):
+        layers.append(block(planes * block.expansion, planes, groups=1, base_width=64, dilation=1))
+    return nn.Sequential(*layers)
+"""
+AS_LIST = """
+def stage(block, c_in, c, n, s):
+    wide = c * block.expansion
+    return [block(c_in=c_in, c=c, stride=np.int64(s))] + [block(c_in=wide, c=c, stride=1) for _ in range(n - 1)]
+"""
+
+
+@pytest.mark.parametrize("source", [MAKE_LAYER, HANDING, AS_LIST])
+def test_a_right_stage_passes(source):
+    function = learn(source)
+    function.__globals__["np"] = np
+    assert_right(check_make_layer(function))
+
+
+FIRST, RUNNING, IF_CHANGES = "stride on the first block alone", "running in_channels", "stride != 1 or inplanes"
+STAGE_MISTAKES = {
+    "one repeated": ("(*layers)", "(layers[0], *[layers[-1]] * (num_blocks - 1))", "number of blocks", "repeats one"),
+    "not updated": ("in_channels = channels * block.expansion", "pass", RUNNING, "are [8, 8] instead of [8, 16]"),
+    "no expansion": ("channels * block.expansion", "channels", RUNNING, "[8, 8, 8] instead of [8, 32, 32]"),
+    "stride on the last": ("i == 0", "i == num_blocks - 1", FIRST, "[1, 2] instead of [2, 1]"),
+    "one too many": ("range(num_blocks)", "range(num_blocks + 1)", "number of blocks", "4 blocks run instead of 3"),
+    "not unpacked": ("*layers", "layers", "runs", "unpack the list: nn.Sequential(*blocks)"),
+    "return forgotten": ("return nn", "nn", "returns blocks", "end it with return"),
+    "a class returned": ("nn.Sequential(*layers)", "block", "returns blocks", "an object of type type"),
+    "wrong arguments": ("num_blocks, stride=1", "num_blocks", "runs", "5 were given"),
+    "a flag for the stride": ("stride if i == 0 else 1", "stride > 1", "runs", "takes a number for its stride, got"),
+    "exit": ("    layers = []", "    raise SystemExit\n    layers = []", "runs", "SystemExit"),
+}
+
+
+@pytest.mark.parametrize("mistake", STAGE_MISTAKES)
+def test_a_mistake_in_a_stage_is_told(mistake):
+    old, new, name, phrase = STAGE_MISTAKES[mistake]
+    assert_told(check_make_layer(learn(MAKE_LAYER, (old, new))), {name: phrase})
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (("stride if i == 0 else 1", "stride"), {FIRST: "[2, 2] instead of [2, 1]", "shapes": "16 channels of 2×2"}),
+        (("stride if i == 0 else 1", "1"), {FIRST: "[1, 1] instead of [2, 1]", "shapes": "16 channels of 8×6"}),
+        (
+            ("(in_channels, channels,", "(in_channels, channels * block.expansion,"),
+            {"channels": "every block takes channels, and widens it itself", "shapes": "128 channels"},
+        ),
+    ],
+)
+def test_a_mistake_in_a_stage_that_changes_its_shape_is_told(edit, told):
+    assert_told(check_make_layer(learn(MAKE_LAYER, edit)), told)
+
+
+@pytest.mark.parametrize(
+    ("edit", "phrase"),
+    [
+        ((f"{IF_CHANGES} != planes * block.expansion", "stride != 1"), "from 8 to 32 channels with stride 1 gets no"),
+        ((f"{IF_CHANGES} != planes * block.expansion", "True"), "gets a downsample, and it keeps its shape"),
+        (("1, stride, bias", "1, bias"), "puts out 16 channels of 8×6 instead of 16 channels of 4×3"),
+        (("nn.BatchNorm2d(planes * block.expansion),", ""), "has no BatchNorm"),
+        (("nn.BatchNorm2d(planes * block.expansion)", "nn.BatchNorm2d(planes)"), "as many channels"),
+    ],
+)
+def test_a_stage_that_hands_projections_must_hand_the_right_ones(edit, phrase):
+    assert_told(check_make_layer(learn(HANDING, edit)), {"downsample": phrase})
+
+
+# Networks.
+
+NETWORK = """
+class Network(nn.Module):
+    def __init__(self, block, counts, num_classes=10, width=64):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        stages, in_channels = [], 64
+        for i, count in enumerate(counts):
+            channels = 64 * 2**i
+            for j in range(count):
+                stages.append(block(in_channels, channels, 2 if i > 0 and j == 0 else 1))
+                in_channels = channels * block.expansion
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x):
+        x = self.stages(self.stem(x))
+        x = self.pool(x).flatten(1)
+        return self.fc(x)
+"""
+SMALL = [  # the paper's form for CIFAR, narrow
+    ("nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)", "nn.Conv2d(3, 4, 3, padding=1, bias=False)"),
+    ("            nn.MaxPool2d(3, stride=2, padding=1),\n", ""),
+    ("in_channels = [], 64", "in_channels = [], 4"),
+    ("nn.BatchNorm2d(64)", "nn.BatchNorm2d(4)"),
+    ("64 * 2**i", "4 * 2**i"),
+]
+
+
+def small(*edits, block=BASIC, counts=(1, 1, 1)):
+    """A network of 8 layers from the learner's text."""
+    return learn(NETWORK, *SMALL, *edits)(learn(block) if isinstance(block, str) else block, counts)
+
+
+@pytest.mark.parametrize(
+    ("make", "depth", "num_classes"),
+    [
+        (lambda: torchvision.models.resnet18(), 18, 1000),
+        (lambda: networks.resnet34(10, shortcut="A"), np.int64(34), np.int64(10)),
+        (lambda: networks.resnet18(10, shortcut="C"), 18, 10),
+        (lambda: networks.resnet18(10, in_channels=1), 18, 10),
+        (lambda: torchvision.models.resnet50(num_classes=10, zero_init_residual=True), 50, 10),
+        (lambda: learn(NETWORK)(learn(BASIC), (2, 2, 2, 2)), 18, 10),
+        (lambda: networks.cifar_resnet(20), 20, 10),
+        (lambda: networks.cifar_resnet(8, "B", num_classes=100), 8, 100),
+        (lambda: networks.cifar_resnet(8, "C"), 8, 10),
+        (lambda: networks.cifar_resnet(50, width=4), 50, 10),
+        (lambda: networks.cifar_resnet(14, width=8, in_channels=1), 14, 10),
+        (lambda: small(), 8, 10),
+        (lambda: small(("nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(8)")), 8, 10),
+        (lambda: small(("self.pool(x).flatten(1)", "x.mean([2, 3])")), 8, 10),
+        (lambda: small(("self.pool(x).flatten(1)", "x.flatten(2).sum(2) / 64")), 8, 10),
+    ],
+)
+def test_a_right_network_passes(make, depth, num_classes):
+    assert_right(check_resnet(make(), depth, num_classes))
+
+
+@pytest.mark.parametrize(
+    ("make", "depth", "name", "phrase"),
+    [
+        (lambda: networks.cifar_resnet(8, in_channels=1), 8, "grey images", "one channel"),
+        (lambda: networks.cifar_resnet(8, "C"), 8, "shortcut", "option C"),
+        (lambda: networks.cifar_resnet(8), 8, "shortcut", "option A"),
+        (lambda: small(), 8, "width", "4 channels in the first stage; the paper has 16"),
+        (
+            lambda: learn(NETWORK, ("nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(7)"))(blocks.BasicBlock, (2, 2, 2, 2)),
+            18,
+            "image size",
+            "only 224×224",
+        ),
+    ],
+)
+def test_what_is_worth_knowing_of_a_network_is_a_note(make, depth, name, phrase):
+    report = check_resnet(make(), depth, 10)
+    assert report.ok and phrase in texts(report, "note")[name], report
+
+
+STAGES, TOTAL = "blocks in each stage", "parameters"
+SMALL_MISTAKES = {
+    "another depth": ({"counts": (1, 2, 1)}, [], {STAGES: "[1, 2, 1] blocks; ResNet-8 has [1, 1, 1]", TOTAL: "(+"}),
+    "no BatchNorm": ({}, [("nn.BatchNorm2d(4),", "")], {"stem": "no BatchNorm follows", TOTAL: "(-8)"}),
+    "no ReLU": ({}, [("nn.ReLU(inplace=True),", "")], {"stem": "the ReLU behind BatchNorm is missing"}),
+    "a pooling": (
+        {},
+        [("nn.ReLU(inplace=True),", "nn.ReLU(), nn.MaxPool2d(3, 2, 1),")],
+        {"stem": "put nn.Identity() in its place"},
+    ),
+    "widths not doubled": ({}, [("4 * 2**i", "4 * (i + 1)")], {STAGES: "4, 8, 16 channels", TOTAL: "", "head": "12"}),
+    "softmax": ({}, [("return self.fc(x)", "return self.fc(x).softmax(1)")], {"head": "cross_entropy applies softmax"}),
+    "two linear layers": (
+        {},
+        [
+            ("nn.Linear(in_channels", "nn.Sequential(nn.Linear(16, 16), nn.Linear(in_channels"),
+            ("classes)\n\n", "classes))\n\n"),
+        ],
+        {"head": "2 linear layers run", TOTAL: "(+272)"},
+    ),
+    "not pooled": ({}, [("self.pool(x)", "x")], {"head": "gets 1024 features, an image flattened", "runs": "mat1"}),
+    "not flattened": ({}, [(".flatten(1)", "")], {"head": "gets shape (2, 16, 1, 1): flatten it", "runs": "mat1"}),
+    "maximum": ({}, [("AdaptiveAvgPool2d", "AdaptiveMaxPool2d")], {"head": "takes the maximum"}),
+    "stride in the first stage": (
+        {},
+        [("2 if i > 0 and j == 0 else 1", "2")],
+        {"stride": "stage 1, block 1: the strides along the branch are 2, 1, not 1, 1", TOTAL: ""},
+    ),
+    "a shared block": (
+        {"counts": (2, 2, 2)},
+        [("stages.append(", "stages.append(stages[-1] if j == 1 and i == 0 else ")],
+        {"a layer for each place": "stages.0.conv1, stages.0.bn1, stages.0.conv2 and 1 more runs in", TOTAL: ""},
+    ),
+    "dropout": (
+        {},
+        [("self.fc(x)", "self.fc(nn.Dropout()(x))")],
+        {"no randomness": "dropout is left in", "evaluation mode": ""},
+    ),
+    "detached": ({}, [("self.stem(x))", "self.stem(x)).detach()")], {"gradients": "stem.0.weight"}),
+    "nothing added": (
+        {"block": mistaken("nothing is added")},
+        [],
+        {"addition": "stage 1, block 1: the shortcut is nev"},
+    ),
+    "ReLU too early": ({"block": mistaken("ReLU before the addition")}, [], {"steps": "comes before the addition"}),
+    "a bare projection": (
+        {"block": mistaken("projection without BatchNorm")},
+        [],
+        {"shortcut": "stage 2, block 1: no BatchNorm follows the projection (stages.1.shortcut.0)", TOTAL: "(-48)"},
+    ),
+    "a kernel of 5": ({"block": mistaken("a kernel of 5")}, [], {"convolutions": "stage 1, block 1: con", TOTAL: ""}),
+    "not a number": ({}, [("self.fc(x)", "self.fc(x) / 0 * 0")], {"output": "NaN comes out"}),
+}
+
+
+@pytest.mark.parametrize("mistake", SMALL_MISTAKES)
+def test_a_mistake_in_a_network_is_told(mistake):
+    options, edits, told = SMALL_MISTAKES[mistake]
+    assert_told(check_resnet(small(*edits, **options), 2 + 6 * options.get("counts", (1,))[0], 10), told)
+
+
+@pytest.mark.parametrize(
+    ("make", "depth", "told"),
+    [
+        (
+            lambda: learn(NETWORK, ("nn.MaxPool2d(3, stride=2, padding=1),", ""))(blocks.BasicBlock, (2, 2, 2, 2)),
+            18,
+            {"stem": "max pooling is missing"},
+        ),
+        (
+            lambda: learn(NETWORK)(blocks.Bottleneck, (2, 4, 6, 3)),
+            50,
+            {STAGES: "the stages have [2, 4, 6, 3] blocks; ResNet-50 has [3, 4, 6, 3]", TOTAL: "(-70,400)"},
+        ),
+        (
+            lambda: learn(NETWORK)(blocks.BasicBlock, (3, 4, 6, 3)),
+            50,
+            {STAGES: "ResNet-50 is built of bottlenecks", "head": "512 · expansion", TOTAL: ""},
+        ),
+        (
+            lambda: torchvision.models.resnet18(num_classes=10, norm_layer=lambda c: nn.GroupNorm(8, c)),
+            18,
+            {"norms": "another norm than BatchNorm runs: GroupNorm"},
+        ),
+        (
+            lambda: torchvision.models.resnext50_32x4d(num_classes=10),
+            50,
+            {"convolutions": "has 32 groups, as ResNeXt has", TOTAL: ""},
+        ),
+        (
+            lambda: networks.plain18(10),
+            18,
+            {"addition": "stage 1, block 1: the shortcut is never added", TOTAL: ""},
+        ),
+    ],
+)
+def test_a_mistake_in_a_network_for_imagenet_is_told(make, depth, told):
+    assert_told(check_resnet(make(), depth, 10), told)
+
+
+@pytest.mark.parametrize(
+    ("report", "phrase"),
+    [
+        (lambda: check_resnet(networks.resnet18, 18), "such as resnet18(), got an object of type function"),
+        (lambda: check_resnet(nn.ReLU(), 21), "depth must be one of 18, 34, 50, 101, 152, or 6n+2 for CIFAR"),
+        (lambda: check_resnet(nn.ReLU(), [18]), "got [18]"),
+        (lambda: check_resnet(nn.ReLU(), 18, 0), "num_classes must be a whole number from 1 up, got 0"),
+        (lambda: check_cifar_form(nn.ReLU(), 20), "depth must be one of 18, 34, 50, 101, 152, got 20"),
+        (lambda: check_make_layer(nn.Sequential()), "it takes a function"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_a_sentence(report, phrase):
+    assert_told(report(), {"argument": phrase})
+
+
+def test_a_model_that_cant_be_copied_is_told():
+    model = nn.ReLU()
+    model.kept = torch.ones(1, requires_grad=True) * 2
+    assert "deepcopy" in texts(check_resnet(model, 18), "wrong")["argument"]
+
+
+def test_the_model_and_the_random_state_stay():
+    model = networks.cifar_resnet(8).eval().requires_grad_(False)
+    state, random_state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    assert_right(check_resnet(model, 8, 10))
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert not any(module.training for module in model.modules())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+# The form for small images.
+
+
+def cifar_form(network=None, **changes):
+    """ResNet in its form for small images; ``changes`` replace further modules."""
+    network = torchvision.models.resnet18(num_classes=10) if network is None else network
+    network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    for name, module in changes.items():
+        setattr(network, name, module)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "depth"),
+    [
+        (lambda: cifar_form(networks.resnet18(10)), 18),
+        (lambda: cifar_form(conv1=nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False))), 18),
+    ],
+)
+def test_the_form_for_small_images_is_right(network, depth):
+    assert_right(check_cifar_form(network(), depth))
+
+
+CIFAR_MISTAKES = {
+    "unchanged": (
+        lambda: networks.resnet18(10),
+        {"stem": "7×7, to 64 channels, with stride 2; for images of 32×32", "parameters": "(+7,680)"},
+    ),
+    "max pooling left": (lambda: cifar_form(maxpool=nn.MaxPool2d(3, 2, 1)), {"stem": "a max pooling stands behind"}),
+    "no padding": (lambda: cifar_form(conv1=nn.Conv2d(3, 64, 3, bias=False)), {"stem": "makes 30 of 32 pixels"}),
+}
+
+
+@pytest.mark.parametrize("mistake", CIFAR_MISTAKES)
+def test_a_mistake_in_the_form_for_small_images_is_told(mistake):
+    build, told = CIFAR_MISTAKES[mistake]
+    assert_told(check_cifar_form(build(), 18), told)
