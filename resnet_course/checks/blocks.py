@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnet_course.checks.forms import basic_plan, bottleneck_plan
 from resnet_course.checks.judgement import BLOCK_PROPERTIES, judge_block, judge_gradient
 from resnet_course.checks.report import Line, Report, follow, merge, refuse, show, undisturbed
 from resnet_course.checks.runs import RUN_PROPERTIES, judge_run
@@ -70,18 +71,6 @@ def check_bottleneck(cls: Callable[..., nn.Module]) -> Report:
     cases = [(24, 6, 1), (24, 12, 2), (6, 6, 1), (24, 6, 2)]
     plans = [bottleneck_plan(*case) for case in cases]
     return _check_block("check_bottleneck", cls, cases, plans, ("in_channels", "channels", "stride"), expansion=4)
-
-
-def basic_plan(in_channels: int, channels: int, stride: int, projects: bool | None = None) -> Plan:
-    """Two 3×3 convolutions; without ``projects`` the shortcut projects where the shape changes."""
-    changes = stride != 1 or in_channels != channels
-    return Plan((3, 3), (in_channels, channels, channels), (stride, 1), changes if projects is None else projects)
-
-
-def bottleneck_plan(in_channels: int, channels: int, stride: int) -> Plan:
-    """1×1, 3×3 and 1×1 convolutions, the last four times as wide, with the stride on the 3×3."""
-    changes = stride != 1 or in_channels != 4 * channels
-    return Plan((1, 3, 1), (in_channels, channels, channels, 4 * channels), (1, stride, 1), changes)
 
 
 def describe(value: Any) -> str:

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from resnet_course.checks.blocks import describe
-from resnet_course.checks.network import BLOCK_COUNTS, Form, find_wrong_number, is_whole
+from resnet_course.checks.forms import BLOCK_COUNTS, Form, find_wrong_number, is_whole
 from resnet_course.checks.report import Line, Report, refuse, show
 from resnet_course.checks.twins import Plan
 from resnet_lib.arithmetic import batchnorm_parameters, conv_parameters, output_size, resnet_cost

@@ -6,7 +6,6 @@ convolution again, with s = γ/√(var + eps), weights w·s and bias (b − mean
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,187 +15,12 @@ from resnet_course.checks.blocks import describe
 from resnet_course.checks.report import Line, Report, describe_error, limited_time, merge, refuse, undisturbed
 from resnet_course.checks.trace import close
 
-OPEN = "open"  # what a question answers where there is nothing to look at
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("a convolution without bias", {"bias": False}),
     ("a convolution with bias", {"bias": True}),
     ("a convolution with stride 2", {"bias": False, "stride": 2}),
     ("a convolution in two groups", {"bias": True, "groups": 2}),
 ]
-
-
-@dataclass
-class Fold:
-    """One pair of layers, and what the learner's function made of it."""
-
-    label: str
-    conv: nn.Conv2d  # as they were before
-    norm: nn.BatchNorm2d
-    given: tuple[nn.Conv2d, nn.BatchNorm2d]
-    x: Tensor
-    returned: Any = None
-    error: str | None = None
-
-    @property
-    def scale(self) -> Tensor:
-        return self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
-
-    @property
-    def own_bias(self) -> Tensor:
-        return torch.zeros_like(self.norm.bias) if self.conv.bias is None else self.conv.bias
-
-    @property
-    def changed_in_place(self) -> bool:
-        """The function returned nothing, but wrote into the convolution."""
-        return self.returned is None and _changed(self.conv, self.given[0])
-
-    @property
-    def result(self) -> tuple[Any, Any] | None:
-        """Weight and bias as returned, or None if there are none."""
-        made = self.given[0] if self.changed_in_place else self.returned
-        if isinstance(made, nn.Conv2d):
-            return made.weight, made.bias
-        return tuple(made) if isinstance(made, (tuple, list)) and len(made) == 2 else None
-
-    def run(self) -> Tensor:
-        """What the folded convolution puts out."""
-        made = self.given[0] if self.changed_in_place else self.returned
-        if isinstance(made, nn.Module):
-            return made(self.x)
-        weight, bias = self.result
-        conv = self.conv
-        return torch.conv2d(self.x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-
-
-def _changed(before: nn.Module, now: nn.Module) -> bool:
-    old, new = before.state_dict(), now.state_dict()
-    return old.keys() != new.keys() or any(not torch.equal(old[name], new[name]) for name in old)
-
-
-def _make_layers(options: dict[str, Any]) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A convolution and a BatchNorm that has seen something, with an eps that counts."""
-    conv, norm = nn.Conv2d(6, 6, kernel_size=3, padding=1, **options), nn.BatchNorm2d(6, eps=0.1)
-    norm.running_mean.normal_()
-    norm.running_var.uniform_(0.5, 2.0)
-    norm.weight.data.uniform_(0.5, 1.5).mul_(torch.tensor([1.0, 1, 1, 1, 1, -1]))
-    norm.bias.data.normal_()
-    return conv.eval(), norm.eval()
-
-
-def _run_case(fold: Callable[..., Any], label: str, options: dict[str, Any]) -> Fold:
-    conv, norm = _make_layers(options)
-    case = Fold(label, conv, norm, (copy.deepcopy(conv), copy.deepcopy(norm)), torch.randn(2, 6, 9, 9))
-    try:
-        with limited_time():
-            case.returned = fold(*case.given)
-    except BaseException as error:  # exit() and an interrupt, too
-        case.error = f"it fails: {describe_error(error)}"
-    return case
-
-
-def find_wrong_return(case: Fold) -> str | None:
-    if case.error:
-        return OPEN
-    if case.returned is None:
-        return None if case.changed_in_place else "it returns nothing: end it with return conv, or return weight, bias"
-    if isinstance(case.returned, nn.Module):
-        norms = any("BatchNorm" in type(layer).__name__ for layer in case.returned.modules())
-        return "what it returns still holds a BatchNorm: one convolution must do the work of both" if norms else None
-    if case.result is None:
-        kind = type(case.returned).__name__
-        return f"it returns an object of type {kind}: return a convolution, or the tensors weight, bias"
-    weight, bias = case.result
-    if bias is None:
-        return None
-    return None if isinstance(weight, Tensor) and isinstance(bias, Tensor) else "weight and bias must both be tensors"
-
-
-def _ready(case: Fold) -> bool:
-    return case.result is not None and isinstance(case.result[0], Tensor) and find_wrong_return(case) is None
-
-
-def find_wrong_shape(case: Fold) -> str | None:
-    if not _ready(case):
-        return OPEN
-    (weight, bias), wanted = case.result, case.conv.weight.shape
-    if weight.shape != wanted:
-        return f"the weight has shape {tuple(weight.shape)} instead of {tuple(wanted)}, that of the convolution's own"
-    if bias is None:
-        return "there is no bias: the folded convolution needs one, even where the convolution had none"
-    return None if bias.shape == (6,) else f"the bias has shape {tuple(bias.shape)} instead of (6,)"
-
-
-def _likely_scales(case: Fold) -> Iterator[tuple[Tensor, str]]:
-    gamma, var, eps = case.norm.weight, case.norm.running_var, case.norm.eps
-    yield gamma / var.sqrt(), f"bn.eps is missing, here {eps}: it stands under the root"
-    yield gamma / (var.sqrt() + eps), "eps stands under the root: (var + eps).sqrt()"
-    yield gamma / (var + eps), "the root is missing: (var + eps).sqrt()"
-    yield 1 / (var + eps).sqrt(), "BatchNorm's own weight, γ, is missing"
-    yield torch.ones_like(gamma), "it is still the convolution's"
-    yield gamma, "the running variance is missing"
-
-
-def find_wrong_weight(case: Fold) -> str | None:
-    if find_wrong_shape(case) is not None:
-        return OPEN
-    found, own = case.result[0], case.conv.weight
-    if close(found, own * case.scale.reshape(-1, 1, 1, 1)):
-        return None
-    for scale, mistake in _likely_scales(case):
-        if close(found, own * scale.reshape(-1, 1, 1, 1)):
-            return mistake
-    if own.shape[1] == 6 and close(found, own * case.scale.reshape(1, -1, 1, 1)):
-        return "it is scaled along the channels in: the factor of a channel out goes to weight[channel]"
-    return "it is not the convolution's times γ/√(var + eps), channel by channel"
-
-
-def _likely_biases(case: Fold) -> Iterator[tuple[Tensor, str]]:
-    own, scale, mean, beta = case.own_bias, case.scale, case.norm.running_mean, case.norm.bias
-    if case.conv.bias is not None:
-        yield beta - mean * scale, "the convolution's own bias is missing"
-        yield beta + own - mean * scale, "the convolution's own bias goes through BatchNorm as well: scale it"
-    yield beta + own * scale, "the running mean is missing"
-    yield beta + own * scale - mean, "the running mean must be scaled like the rest"
-    yield beta + (own + mean) * scale, "the running mean is subtracted, not added"
-    yield (own - mean) * scale, "BatchNorm's own bias, β, is missing"
-    yield own, "it is still the convolution's"
-
-
-def find_wrong_bias(case: Fold) -> str | None:
-    if find_wrong_shape(case) is not None or find_wrong_weight(case) is not None:
-        return OPEN
-    found = case.result[1]
-    if close(found, (case.own_bias - case.norm.running_mean) * case.scale + case.norm.bias):
-        return None
-    likely = (mistake for bias, mistake in _likely_biases(case) if close(found, bias))
-    return next(likely, "it is not (b − mean)·γ/√(var + eps) + β")
-
-
-def find_wrong_output(case: Fold) -> str | None:
-    if case.error or find_wrong_return(case) is not None or (case.result and find_wrong_shape(case) is not None):
-        return OPEN
-    wanted = case.norm(case.conv(case.x))
-    try:
-        found = case.run()
-    except Exception as error:
-        return f"what it returns fails on {case.x.shape[1]} channels: {describe_error(error)}"
-    if found.shape != wanted.shape:
-        return (
-            f"the output has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}: "
-            "take stride, padding and groups over from the convolution"
-        )
-    return None if close(found, wanted) else "it differs from that of both layers, one behind the other"
-
-
-def find_changed_norm(case: Fold) -> str | None:
-    if case.error:
-        return OPEN
-    norm = case.given[1]
-    if norm.training:
-        return "it is in training mode afterwards"
-    return "its parameters or running statistics have changed" if _changed(case.norm, norm) else None
-
-
 PROPERTIES = {
     "runs": "no error",
     "returns a convolution": "a module, or weight and bias",
@@ -206,19 +30,6 @@ PROPERTIES = {
     "output": "the same as of both layers in evaluation mode",
     "BatchNorm left as it was": "nothing in it changes",
 }
-
-
-def judge_fold(case: Fold) -> Iterator[Line]:
-    """The lines on one case."""
-    yield Line("wrong" if case.error else "right", "runs", case.error or "")
-    questions = (find_wrong_return, find_wrong_shape, find_wrong_weight, find_wrong_bias, find_wrong_output)
-    for name, find in zip(list(PROPERTIES)[1:], (*questions, find_changed_norm), strict=True):
-        problem = find(case)
-        if problem != OPEN:
-            yield Line("wrong" if problem else "right", name, problem or "")
-    if _changed(case.conv, case.given[0]):
-        text = "the caller's convolution is changed in place; a copy leaves the network as it was"
-        yield Line("note", "convolution", text)
 
 
 def check_fold_batchnorm(fold: Callable[..., Any]) -> Report:
@@ -236,9 +47,128 @@ def check_fold_batchnorm(fold: Callable[..., Any]) -> Report:
     if isinstance(fold, nn.Module) or not callable(fold):
         return refuse(title, f"it takes a function, got {describe(fold)}")
     with undisturbed(), torch.no_grad():
-        cases = [_run_case(fold, label, options) for label, options in CASES]
-        lines = merge(PROPERTIES, [(case.label, list(judge_fold(case))) for case in cases])
+        findings = [(label, list(_judge_case(fold, options))) for label, options in CASES]
+        lines = merge(PROPERTIES, findings)
     # A module of another kind than nn.Conv2d has no weights to look at, and needs none if its output is right.
-    if all(isinstance(case.returned, nn.Module) and case.result is None for case in cases):
+    if not any(line.name == "shapes" for _, case in findings for line in case) and lines[5].verdict == "right":
         lines = [line for line in lines if line.name not in ("shapes", "weight", "bias")]
     return Report(title, tuple(lines))
+
+
+def _judge_case(fold: Callable[..., Any], options: dict[str, Any]) -> Iterator[Line]:
+    conv, norm = nn.Conv2d(6, 6, kernel_size=3, padding=1, **options), nn.BatchNorm2d(6, eps=0.1)
+    state = norm.state_dict()  # of a BatchNorm that has seen something, with an eps that counts
+    state["running_mean"].normal_()
+    state["running_var"].uniform_(0.5, 2.0)
+    state["weight"].uniform_(0.5, 1.5).mul_(torch.tensor([1.0, 1, 1, 1, 1, -1]))
+    state["bias"].normal_()
+    conv, norm, x = conv.eval(), norm.eval(), torch.randn(2, 6, 9, 9)
+    given_conv, given_norm = copy.deepcopy(conv), copy.deepcopy(norm)
+    try:
+        with limited_time():
+            made = fold(given_conv, given_norm)
+    except BaseException as error:  # exit() and an interrupt, too
+        yield Line("wrong", "runs", f"it fails: {describe_error(error)}")
+        return
+    yield Line("right", "runs", "")
+    if _changed(conv, given_conv):
+        made = given_conv if made is None else made
+        text = "the caller's convolution is changed in place; a copy leaves the network as it was"
+        yield Line("note", "convolution", text)
+    changed = "its parameters or running statistics have changed" if _changed(norm, given_norm) else ""
+    yield _line("BatchNorm left as it was", "it is in training mode afterwards" if given_norm.training else changed)
+    problem = find_wrong_return(made)
+    yield _line("returns a convolution", problem)
+    if problem:
+        return
+    if isinstance(made, (nn.Conv2d, tuple, list)):
+        weight, bias = (made.weight, made.bias) if isinstance(made, nn.Conv2d) else made
+        problem = find_wrong_shape(weight, bias, conv)
+        yield _line("shapes", problem)
+        if problem:
+            return
+        problem = find_wrong_weight(weight, conv, norm)
+        yield _line("weight", problem)
+        if not problem:
+            yield _line("bias", find_wrong_bias(bias, conv, norm))
+        if not isinstance(made, nn.Module):
+            given_conv.weight, given_conv.bias = nn.Parameter(weight), nn.Parameter(bias)
+            made = given_conv
+    yield _line("output", find_wrong_output(made, x, norm(conv(x))))
+
+
+def _line(name: str, problem: str) -> Line:
+    return Line("wrong" if problem else "right", name, problem)
+
+
+def _changed(before: nn.Module, now: nn.Module) -> bool:
+    old, new = before.state_dict(), now.state_dict()
+    return old.keys() != new.keys() or any(not torch.equal(old[name], new[name]) for name in old)
+
+
+def find_wrong_return(made: Any) -> str:
+    if made is None:
+        return "it returns nothing: end it with return conv, or return weight, bias"
+    if isinstance(made, nn.Module):
+        norms = any("BatchNorm" in type(layer).__name__ for layer in made.modules())
+        return "what it returns still holds a BatchNorm: one convolution must do the work of both" if norms else ""
+    if not isinstance(made, (tuple, list)) or len(made) != 2:
+        return f"it returns {describe(made)}: return a convolution, or the tensors weight, bias"
+    tensors = isinstance(made[0], Tensor) and isinstance(made[1], (Tensor, type(None)))
+    return "" if tensors else "weight and bias must both be tensors"
+
+
+def find_wrong_shape(weight: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> str:
+    wanted = tuple(conv.weight.shape)
+    if weight.shape != wanted:
+        return f"the weight has shape {tuple(weight.shape)} instead of {wanted}, that of the convolution's own"
+    if bias is None:
+        return "there is no bias: the folded convolution needs one, even where the convolution had none"
+    return "" if bias.shape == (6,) else f"the bias has shape {tuple(bias.shape)} instead of (6,)"
+
+
+def find_wrong_weight(weight: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
+    gamma, var, eps = norm.weight, norm.state_dict()["running_var"], norm.eps
+    scale = gamma / (var + eps).sqrt()
+    twins = [
+        (scale, ""),
+        (gamma / var.sqrt(), f"bn.eps is missing, here {eps}: it stands under the root"),
+        (gamma / (var + 1e-5).sqrt(), f"bn.eps is missing, here {eps}: it stands under the root"),
+        (gamma / (var.sqrt() + eps), "eps stands under the root: (var + eps).sqrt()"),
+        (gamma / (var + eps), "the root is missing: (var + eps).sqrt()"),
+        (1 / (var + eps).sqrt(), "BatchNorm's own weight, γ, is missing"),
+        (torch.ones(6), "it is still the convolution's"),
+        (gamma, "the running variance is missing"),
+    ]
+    if conv.groups == 1 and close(weight, conv.weight * scale[None, :, None, None]):
+        return "it is scaled along the channels in: the factor of a channel out goes to weight[channel]"
+    found = (mistake for factor, mistake in twins if close(weight, conv.weight * factor[:, None, None, None]))
+    return next(found, "it is not the convolution's times γ/√(var + eps), channel by channel")
+
+
+def find_wrong_bias(bias: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
+    own = torch.zeros(6) if conv.bias is None else conv.bias
+    mean, beta = norm.state_dict()["running_mean"], norm.bias
+    scale = norm.weight / (norm.state_dict()["running_var"] + norm.eps).sqrt()
+    twins = [
+        ((own - mean) * scale + beta, ""),
+        (beta - mean * scale, "the convolution's own bias is missing"),
+        (beta + own - mean * scale, "the convolution's own bias goes through BatchNorm as well: scale it"),
+        (beta + own * scale, "the running mean is missing"),
+        (beta + own * scale - mean, "the running mean must be scaled like the rest"),
+        (beta + (own + mean) * scale, "the running mean is subtracted, not added"),
+        ((own - mean) * scale, "BatchNorm's own bias, β, is missing"),
+        (own, "it is still the convolution's"),
+    ]
+    return next((mistake for twin, mistake in twins if close(bias, twin)), "it is not (b − mean)·γ/√(var + eps) + β")
+
+
+def find_wrong_output(made: nn.Module, x: Tensor, wanted: Tensor) -> str:
+    try:
+        found = made(x)
+    except Exception as error:
+        return f"what it returns fails on {x.shape[1]} channels: {describe_error(error)}"
+    if found.shape != wanted.shape:
+        hint = "take stride, padding and groups over from the convolution"
+        return f"the output has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}: {hint}"
+    return "" if close(found, wanted) else "it differs from that of both layers, one behind the other"

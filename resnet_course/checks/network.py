@@ -3,74 +3,31 @@
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from numbers import Integral
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course.checks.blocks import basic_plan, bottleneck_plan, describe
+from resnet_course.checks.blocks import describe
+from resnet_course.checks.forms import BLOCK_COUNTS, Form, find_wrong_number
 from resnet_course.checks.judgement import BLOCK_PROPERTIES, judge_block
-from resnet_course.checks.report import Line, Report, describe_error, follow, merge, refuse, show, undisturbed
-from resnet_course.checks.runs import RUN_PROPERTIES, describe_shape, judge_run
+from resnet_course.checks.report import (
+    Line,
+    Report,
+    describe_error,
+    describe_shape,
+    follow,
+    merge,
+    refuse,
+    show,
+    undisturbed,
+)
+from resnet_course.checks.runs import RUN_PROPERTIES, judge_run
 from resnet_course.checks.trace import Call, Run, close, make_run
 from resnet_course.checks.twins import Block, Plan, main_path
-from resnet_lib.arithmetic import cifar_resnet_cost, resnet_cost
 
-# Blocks in each stage: He et al. 2016, table 1.
-BLOCK_COUNTS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 HEADS = ("mean", "sum", "amax", "flatten", "view", "reshape", "linear", "avg_pool2d", "max_pool2d",
          "adaptive_avg_pool2d", "adaptive_max_pool2d")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Form:
-    """What is asked of a network: the paper's for ImageNet, the paper's for CIFAR, or the first in small."""
-
-    depth: int
-    num_classes: int
-    kind: str  # "imagenet", "cifar" or "small"
-    width: int = 64  # of the first stage
-    in_channels: int = 3
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        return ((self.depth - 2) // 6,) * 3 if self.kind == "cifar" else BLOCK_COUNTS[self.depth]
-
-    @property
-    def expansion(self) -> int:
-        return 4 if self.kind != "cifar" and self.depth >= 50 else 1
-
-    @property
-    def features(self) -> int:
-        return self.width * 2 ** (len(self.counts) - 1) * self.expansion
-
-    @property
-    def stem(self) -> tuple[int, int, bool]:
-        """Kernel and stride of the first convolution, and whether a max pooling follows."""
-        return (7, 2, True) if self.kind == "imagenet" else (3, 1, False)
-
-    def plan(self, stage: int, first: bool) -> Plan:
-        """The plan of a stage's first block, or of its others.
-
-        >>> Form(50, 10, "imagenet").plan(1, first=True).channels
-        (256, 128, 128, 512)
-        """
-        make_plan = bottleneck_plan if self.expansion == 4 else basic_plan
-        width = self.width * 2**stage
-        if not first:
-            return make_plan(width * self.expansion, width, 1)
-        return make_plan(width * self.expansion // 2 if stage else width, width, 2 if stage else 1)
-
-    def parameters(self, shortcut: str) -> int:
-        if self.kind == "cifar":
-            return cifar_resnet_cost(
-                self.depth, shortcut, 32, self.width, self.in_channels, self.num_classes
-            ).parameters
-        total = resnet_cost(self.depth, shortcut, 224, self.in_channels, self.num_classes).parameters
-        return total - (self.kind == "small") * self.in_channels * 64 * (7 * 7 - 3 * 3)
 
 
 NETWORK_PROPERTIES = {
@@ -111,19 +68,6 @@ def check_cifar_form(model: nn.Module, depth: int = 50, num_classes: int = 10) -
     False
     """
     return _check_network("check_cifar_form", model, depth, num_classes, "small")
-
-
-def is_whole(value: Any) -> bool:
-    """A whole number of any library, such as NumPy's."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def find_wrong_number(name: str, value: Any, choices: tuple[int, ...] = ()) -> str | None:
-    """What is wrong with a number of the caller's; whole numbers of any library will do."""
-    whole = is_whole(value)
-    if choices and (not whole or int(value) not in choices):
-        return f"{name} must be one of {', '.join(map(str, choices))}, got {show(value)}"
-    return None if whole and int(value) > 0 else f"{name} must be a whole number from 1 up, got {show(value)}"
 
 
 def _check_network(title: str, model: nn.Module, depth: int, num_classes: int, kind: str = "") -> Report:

@@ -155,6 +155,15 @@ def show(value: Any, how: Callable[[Any], str] = repr) -> str:
         return ""
 
 
+def describe_shape(shape: tuple[int, ...]) -> str:
+    """A shape (N, C, H, W) in words.
+
+    >>> describe_shape((2, 64, 8, 6))
+    '64 channels of 8×6'
+    """
+    return f"{shape[1]} channels of {shape[2]}×{shape[3]}" if len(shape) == 4 else f"shape {tuple(shape)}"
+
+
 class TookTooLong(BaseException):
     """Learners' code ran out of its time. No `Exception`, so that theirs don't catch it."""
 

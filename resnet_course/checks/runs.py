@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from resnet_course.checks.report import Line, describe_error
+from resnet_course.checks.report import Line, describe_error, describe_shape
 from resnet_course.checks.trace import Call, Run, close
 
 RUN_PROPERTIES = {
@@ -19,15 +19,6 @@ RUN_PROPERTIES = {
     "no randomness": "the same input gives the same output",
     "evaluation mode": "after eval() an image's output is its own affair",
 }
-
-
-def describe_shape(shape: tuple[int, ...]) -> str:
-    """A shape (N, C, H, W) in words.
-
-    >>> describe_shape((2, 64, 8, 6))
-    '64 channels of 8×6'
-    """
-    return f"{shape[1]} channels of {shape[2]}×{shape[3]}" if len(shape) == 4 else f"shape {tuple(shape)}"
 
 
 def some(names: list[str]) -> str:

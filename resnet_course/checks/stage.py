@@ -7,8 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from resnet_course.checks.blocks import describe
-from resnet_course.checks.report import Line, Report, describe_error, limited_time, merge, refuse, undisturbed
-from resnet_course.checks.runs import describe_shape
+from resnet_course.checks.report import (
+    Line,
+    Report,
+    describe_error,
+    describe_shape,
+    limited_time,
+    merge,
+    refuse,
+    undisturbed,
+)
 
 STAGE_PROPERTIES = {
     "runs": "no error",

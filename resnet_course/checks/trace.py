@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from resnet_course.checks.report import LIMIT_S, TookTooLong, describe_error, limited_time
+from resnet_course.checks.report import LIMIT_S, TookTooLong, describe_error, describe_shape, limited_time
 
 # What the functions that hold weights are called, and where among their arguments the weight stands.
 WEIGHTS = {"conv2d": 1, "linear": 1, "batch_norm": 3, "group_norm": 2, "layer_norm": 2, "instance_norm": 3}
@@ -208,6 +208,9 @@ def make_run(label: str, build: Callable[[], Any], x: Tensor, wanted_shape: tupl
         run.error = f"{place.split(' fails')[0]} takes longer than {LIMIT_S} seconds: does a loop in it end?"
     except BaseException as error:  # exit() and an interrupt, too: the session goes on
         run.error = f"{place}: {describe_error(error)}"
+        failed = run.recorder.calls[-1:]
+        if failed and failed[0].went_out is None and len(failed[0].operands) == 2:
+            run.error += ": " + " met ".join(describe_shape(operand.shape) for operand in failed[0].operands)
     else:
         run.out = next(tensors_in([run.returned]), None)
     return run
