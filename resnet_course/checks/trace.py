@@ -59,8 +59,9 @@ class Call:
 class Recorder(TorchFunctionMode):
     """Writes down what runs inside its `with` block. Dropout is left out, and counted; padding joins its convolution.
 
+    >>> layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
     >>> with Recorder() as recorder:
-    ...     out = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))(torch.rand(2, 3, 5, 5))
+    ...     out = layers(torch.rand(2, 3, 5, 5))
     >>> [(call.kind, tuple(call.went_out.shape)) for call in recorder.calls]
     [('conv2d', (2, 8, 3, 3)), ('batch_norm', (2, 8, 3, 3))]
     """
