@@ -32,16 +32,12 @@ resnet_lib/blocks.py
   no ReLU in the middle of Bottleneck: out = self.relu(self.bn2(self.conv2(out))) => out = self.bn2(self.conv2(out))
   stage of Residual without its stride: num_channels, use_1x1conv=True, strides=2)) => num_channels, use_1x1conv=True))
   option A pads on one side: self.before = (out_channels - in_channels) // 2 => self.before = 0
-  option A takes the other pixels: x[:, :, :: self.stride, :: self.stride]
-    => x[:, :, self.stride - 1 :: self.stride, self.stride - 1 :: self.stride]
   projection without BatchNorm: in_channels, out_channels, stride, bias), nn.BatchNorm2d(out_channels))
     => in_channels, out_channels, stride, bias))
 resnet_lib/networks.py
   variance from the wrong fan: mode="fan_out" => mode="fan_in"
   zero start in the wrong BatchNorm: nn.init.zeros_(module.bn3.weight) => nn.init.zeros_(module.bn2.weight)
   a block too few in ResNet-101: [3, 4, 23, 3] => [3, 4, 22, 3]
-  last stage forgets the bias: make_layer(block, 256 * expansion, 512, layers[3], 2, shortcut, bias)
-    => make_layer(block, 256 * expansion, 512, layers[3], 2, shortcut)
   pooling of the stem like LeNet's: nn.MaxPool2d(kernel_size=3, stride=2, padding=1) => nn.MaxPool2d(2)
   network for CIFAR left as PyTorch draws it: self.fc = nn.Linear(4 * width, num_classes)\n        initialize(self)
     => self.fc = nn.Linear(4 * width, num_classes)
@@ -51,12 +47,10 @@ resnet_lib/augment.py
     => rows = torch.where(mirrored, rows.flip(1), rows)
   padding on one side: padded[:, :, PADDING:-PADDING, PADDING:-PADDING] = images
     => padded[:, :, : -2 * PADDING, : -2 * PADDING] = images
-  padding is black: self.padding_value = self.mean.flatten().round() => self.padding_value = 0 * self.mean.flatten()
   the same crops in every epoch: held.copy_(drawn) => held.copy_(held)
 resnet_lib/recipes.py
   True counts as 1: if isinstance(value, bool) or not (isinstance => if not (isinstance
   two layers are a network: if depth < 8 or => if depth < 2 or
-  warm-up at other depths: warm_up=depth == 110 => warm_up=depth >= 56
   another digest in the file name: digest[:8] => digest[-8:]
 resnet_lib/datasets.py
   mean over the test images: return self.train_images.float().mean( => return self.test_images.float().mean(
@@ -70,26 +64,20 @@ resnet_lib/files.py
   a mirror that trickles after a start: if len(content) - before < LEAST: => if len(content) < LEAST:
 resnet_lib/report.py
   worse by the means alone: min(errors[kind, high]) > max(errors[kind, low]) => mean[kind, high] > mean[kind, low]
-  one run counts as two: if first is not path: => if not path:
   the paper's errors beside any run: if departing: => if None:
-  best test error is the last one: test_error=record.best_test_error) => test_error=record.test_error)
   pages not escaped: autoescape=True => autoescape=False
 resnet_lib/arithmetic.py
   running statistics count: return 2 * channels => return 4 * channels
   padding on one side of the formula: (size + 2 * padding - kernel_size) => (size + padding - kernel_size)
-  stride on the first 1×1: cost = conv_batchnorm_cost(in_channels, channels, 1, size, bias)
-    => cost = conv_batchnorm_cost(in_channels, channels, 1, out_size, bias)
   a layer that runs twice counts twice: if unseen.pop(p, None) is not None) => if unseen.pop(p, "") is not None)
 resnet_lib/orderings.py
   stride on both convolutions: in_channels, stride = channels, 1 => in_channels = channels
   no activation at the end: self.end = make_steps(pre_activation, => self.end = make_steps("",
 resnet_lib/figures.py
   colours exchanged: return PLAIN if shortcut == "none" else RESIDUAL => return PLAIN if shortcut else RESIDUAL
-  band up to the mean: values.min(0), values.max(0) => values.min(0), values.mean(0)
 resnet_course/probes/gradients.py
   the model's own statistics move: model = copy.deepcopy(model).train() => model = model.train()
   momentum not restored: norm.momentum = momentum => pass
-  each gradient paired with itself: (n * (n - 1)) => (n * n)
 resnet_course/probes/landscape.py
   rows and columns exchanged: surface[i, j] => surface[j, i]
 resnet_course/probes/lesions.py
@@ -103,6 +91,21 @@ resnet_course/probes/responses.py
   what the addition has changed: outputs[name] = output.clone() => outputs[name] = output
 resnet_course/probes/variants.py
   branches too weak: len(blocks_of(model)) ** -0.5 => len(blocks_of(model)) ** -1
+resnet_course/checks/by_hand.py
+  causes of the opposite gap: != gap or any( => != -gap or any(
+resnet_course/checks/folding.py
+  twin without the root: (gamma / (var + eps), "the root => (gamma * (var + eps), "the root
+  the right bias is another: ((own - mean) * scale + beta, "") => ((own - mean) * scale - beta, "")
+resnet_course/checks/judgement.py
+  the paper's stride is a mistake: papers = plan.kernels == (1, 3, 1) and => papers = plan.kernels == (3, 3) and
+  shortcut added twice not told: (1, 2): "the shortcut is added twice" => (1, 3): "the shortcut is added twice"
+resnet_course/checks/runs.py
+  layers in a plain list pass: not in known and call.weight.is_leaf => not in known and not call.weight.is_leaf
+  an output that depends on the batch passes: <= 0.001 * whole => <= 10 * whole
+resnet_course/checks/steps.py
+  ReLU before the addition not told: early, late = end in ("bn relu", "relu") => early, late = end in ("relu",)
+resnet_course/checks/twins.py
+  sums weighed to the whole number: round(weight, 3) => round(weight)
 resnet_course/drills/answers.py
   tolerance not relative: self.tolerance * abs(right) => self.tolerance
 resnet_course/drills/bug_hunt.py
@@ -110,14 +113,12 @@ resnet_course/drills/bug_hunt.py
   symptoms without a seed: torch.manual_seed(0) => torch.seed()
 resnet_course/drills/questions.py
   one block too many: answer = one + (count - 1) * inner => answer = one + count * inner
-  kernels without their middle: wider = seen + (kernel - 1) * step => wider = seen + kernel * step
 resnet_course/volumes.py
   a block's first shape: volumes[-1] = replace(volumes[-1], shape=layer.output_shape) => pass
 resnet_course/classroom/assignment.py
   labels exchanged: = torch.arange(len(classes)) => = torch.arange(len(classes)).flip(0)
 resnet_course/classroom/anomalies.py
   one peer too few: if len(group) >= FEWEST_PEERS => if len(group) > FEWEST_PEERS
-  deviation of another distribution: max(LEAST_DEVIATION, 1.4826 * => max(LEAST_DEVIATION,
 resnet_course/classroom/class_report.py
   copies of the book's runs missed: in find_copies([*book, *runs]) => in find_copies(runs)
   a copy counts twice: counted = [run for run in ended if id(run) not in repeated] => counted = list(ended)
