@@ -80,20 +80,11 @@ def receptive_field(depth: int) -> int:
 
 
 @cache
-def _summary(folder: str, depth: int, shortcut: str) -> Summary:
+def summary(folder: str, depth: int, shortcut: str) -> Summary:
+    """The mean final errors in percent, over the seeds of the book's own runs."""
     rows = summarize(load_records(results_folder(folder)))
     (row,) = [row for row in rows if (row.depth, row.shortcut) == (depth, shortcut)]
     return row
-
-
-def training_error(folder: str, depth: int, shortcut: str) -> float:
-    """The mean final training error in percent, over the seeds of the book's own runs."""
-    return _summary(folder, depth, shortcut).train_error
-
-
-def test_error(folder: str, depth: int, shortcut: str) -> float:
-    """The mean final test error in percent, over the seeds of the book's own runs."""
-    return _summary(folder, depth, shortcut).test_error
 
 
 @cache
@@ -102,18 +93,22 @@ def probe(name: str) -> list[dict[str, Any]]:
     return probes.load_measurement(results_folder("probes") / f"{name}.json")["rows"]
 
 
-OWN = (parameters, torchvision_count, receptive_field, training_error, test_error, probe)
+OWN = {
+    **{"math": math, "torch": torch, "nn": nn, "parameters": parameters, "torchvision_count": torchvision_count},
+    **{"receptive_field": receptive_field, "probe": probe},
+    "training_error": lambda *group: summary(*group).train_error,
+    "test_error": lambda *group: summary(*group).test_error,
+}
 
 
 def evaluate(expression: str) -> float:
-    """What an expression gives that uses PyTorch, the library, its closed forms, and the functions above.
+    """What an expression gives that uses PyTorch, the library, its closed forms, and the names above.
 
     >>> evaluate("2 * conv_parameters(256, 256, 3)"), evaluate("parameters(resnet50())")
     (1179648, 25557032)
     """
-    own = {"math": math, "torch": torch, "nn": nn} | {function.__name__: function for function in OWN}
     with torch.device("meta"):  # which knows shapes and holds no values
-        return eval(expression, {**vars(resnet_lib), **vars(arithmetic), **own})
+        return eval(expression, {**vars(resnet_lib), **vars(arithmetic), **OWN})
 
 
 def problem_of(value: str, expression: str) -> str | None:
