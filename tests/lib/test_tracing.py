@@ -131,17 +131,9 @@ def test_fx_quantisation_gives_nearly_the_same(network):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated")
-@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
-def test_every_block_can_be_scripted(shortcut):
-    x = IMAGES.repeat(1, 3, 1, 1)[:, :8]
-    for block in (
-        BasicBlock(8, 8, shortcut=shortcut),
-        BasicBlock(8, 12, 2, shortcut),
-        Bottleneck(8, 4, 2, shortcut),
-        Residual(8, 8),
-        Residual(8, 4, use_1x1conv=True, strides=2),
-    ):
-        assert torch.equal(torch.jit.script(block.eval())(x), block(x))
+@pytest.mark.parametrize("block", [BasicBlock(3, 3), Bottleneck(3, 4, 2, "A"), Residual(3, 3), Residual(3, 4, True, 2)])
+def test_a_block_can_be_scripted(block):
+    assert torch.equal(torch.jit.script(block.eval())(IMAGES), block(IMAGES))
 
 
 def grey_first(model: nn.Module) -> tuple[nn.Module, int]:
