@@ -56,4 +56,5 @@ def _commit() -> str | None:
         installed_from = metadata.distribution("resnet-lib").read_text("direct_url.json")
     except metadata.PackageNotFoundError:
         return None
-    return json.loads(installed_from or "{}").get("vcs_info", {}).get("commit_id")
+    commit: str | None = json.loads(installed_from or "{}").get("vcs_info", {}).get("commit_id")
+    return commit

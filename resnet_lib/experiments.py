@@ -1,21 +1,24 @@
-"""Grids of runs: depth × shortcut × seed, and what they add up to."""
+"""Grids of runs: depth × shortcut × seed, each run done once, whatever cuts it off and whoever else works on it."""
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from numbers import Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import torch
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from resnet_lib.cluster import require_ray, run_on_cluster
 from resnet_lib.datasets import Dataset, load_dataset
-from resnet_lib.files import make_folder
-from resnet_lib.parallel import one_per_core
+from resnet_lib.files import make_folder, remove_unfinished
+from resnet_lib.parallel import one_per_core, one_per_task, require_ray
 from resnet_lib.recipes import Recipe, check_choice, check_number
-from resnet_lib.records import Record, find_record
-from resnet_lib.runs import BusyError, remove_leftovers, run_in_folder
-from resnet_lib.training import choose_device, train
+from resnet_lib.records import Record, find_record, save_record
+from resnet_lib.training import OnEpoch, choose_device, train
 
 ENGINES = ("local", "ray")
 
@@ -31,17 +34,16 @@ def degradation_grid(
     The seeds change last, so that a grid cut short has seen every network.
 
     Raises:
-        TypeError, ValueError: a value out of range.
+        ValueError: a value that no run can have.
 
     Source: the comparison of He et al. 2016, figure 6 (plain and residual networks, deeper and deeper).
 
     >>> [recipe.name for recipe in degradation_grid(depths=[56], seeds=1)]
     ['digits-plain-56-seed0', 'digits-residual-A-56-seed0']
     """
-    check_number("seeds", seeds)
     grid = [
         Recipe(depth=depth, shortcut=shortcut, seed=seed, **settings)
-        for seed in range(seeds)
+        for seed in range(check_number("seeds", seeds))
         for depth in depths
         for shortcut in shortcuts
     ]
@@ -74,74 +76,97 @@ def run_grid(
     Raises:
         ValueError: an unknown data set, a device or engine that is not here, or an ``out`` that is a file.
     """
-    check_engine(engine, out)
-    torch_device = choose_device(device)
-    folder = make_folder(Path(out)) if out is not None else None
-    records = {recipe: find_record(recipe, folder) if folder else None for recipe in recipes}
+    check_engine(engine, out, gpus_per_run)
+    on_cpu = choose_device(device).type == "cpu"
+    folder = None if out is None else make_folder(out).absolute()
+    records: dict[Recipe, Record | None] = {}
+    for recipe in recipes:  # a run whose lock is there is under way, or was killed: do_run sees to it
+        is_over = folder and not lock_of(recipe, folder).exists()
+        records[recipe] = find_record(recipe, folder) if folder and is_over else None
     missing = [recipe for recipe, record in records.items() if record is None]
-    for recipe in records.keys() - set(missing):
-        if folder:
-            remove_leftovers(recipe, folder)
-    datasets = {name: dataset or load_dataset(name) for name in {recipe.dataset for recipe in missing}}
+    where = {name: dataset or load_dataset(name) for name in {recipe.dataset for recipe in missing}}, device, folder
     stop = threading.Event()
 
-    def run(recipe: Recipe) -> Record | None:
-        def on_epoch(epochs: int, loss: float | None) -> None:
-            if stop.is_set():
-                raise InterruptedError("another run failed or the user stopped the grid")
-            bar.advance(recipe, epochs, loss)
+    def advance(recipe: Recipe, epochs: int, loss: float | None) -> None:
+        if stop.is_set():
+            raise InterruptedError("another run failed or the user stopped the grid")
+        with bar.get_lock():
+            bar.set_postfix_str(f"{recipe.name} loss {loss if loss is None else round(loss, 3)}", refresh=False)
+            bar.update(recipe.depth * epochs)
 
-        try:
-            if folder is None:
-                return train(recipe, datasets[recipe.dataset], torch_device, on_epoch)
-            return run_in_folder(recipe, datasets[recipe.dataset], torch_device, folder, on_epoch)
-        except BusyError:
-            return None
+    def on_result(recipe: Recipe, record: Record | None) -> None:
+        if record:
+            advance(recipe, recipe.epochs, record.train_loss)
 
-    with GridProgress(missing) as bar:
+    do_here = partial(do_run, where=where, advance=advance)
+    do_all: Callable[[list[Recipe]], Iterable[Record | None]]
+    if engine == "ray":
+        do_all = partial(one_per_task, do_run, shared=where, gpus=gpus_per_run, on_result=on_result)
+    else:
+        do_all = partial(one_per_core, do_here, stop=stop) if on_cpu else partial(map, do_here)
+    work = sum(recipe.depth * recipe.epochs for recipe in missing)  # deeper networks take longer in proportion
+    look = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+    with tqdm(total=work, disable=not work, bar_format=look) as bar:
         while missing:
-            if engine == "ray":
-                found = run_on_cluster(missing, datasets, device, folder, gpus_per_run, bar.advance)
-            else:
-                side_by_side = torch_device.type == "cpu"
-                found = one_per_core(run, missing, stop) if side_by_side else [run(recipe) for recipe in missing]
-            records.update(zip(missing, found, strict=True))
+            records.update(zip(missing, do_all(missing), strict=True))
             missing = [recipe for recipe in missing if records[recipe] is None]
             if missing:
-                bar.wait_for(missing)
-    return [records[recipe] for recipe in recipes]
+                bar.set_postfix_str(f"waiting for another process, which works on {len(missing)} of the runs")
+                time.sleep(1)
+    return [record for recipe in recipes if (record := records[recipe])]
 
 
-def check_engine(engine: str, out: str | Path | None) -> None:
+def check_engine(engine: str, out: str | Path | None, gpus_per_run: float = 0) -> None:
     """Refuse an engine that is unknown, not installed, or has no folder to leave the records in."""
     check_choice("engine", engine, ENGINES)
+    check_number("gpus_per_run", gpus_per_run, 0, Real)
     if engine == "ray":
         require_ray()
         if out is None:
             raise ValueError("engine 'ray' needs a folder for the records: name it with out")
 
 
-class GridProgress:
-    """A bar that counts layers × epochs, since deeper networks take longer in proportion."""
+def do_run(
+    recipe: Recipe,
+    where: tuple[dict[str, Dataset], str, Path | None],
+    advance: Callable[[Recipe, int, float | None], None] = lambda recipe, epochs, loss: None,
+) -> Record | None:
+    """`run_in_folder`, or in memory, as an engine calls it: ``where`` is the data sets, the device and the folder."""
+    datasets, device, folder = where
+    dataset, on_epoch = datasets[recipe.dataset], partial(advance, recipe)
+    if folder:
+        return run_in_folder(recipe, dataset, choose_device(device), folder, on_epoch)
+    return train(recipe, dataset, choose_device(device), on_epoch)
 
-    def __init__(self, recipes: Sequence[Recipe]) -> None:
-        work = sum(recipe.depth * recipe.epochs for recipe in recipes)
-        self.bar = tqdm(
-            total=work, disable=not work, bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
-        )
 
-    def __enter__(self) -> Self:
-        return self
+def run_in_folder(
+    recipe: Recipe, dataset: Dataset, device: torch.device, folder: Path, on_epoch: OnEpoch = lambda epochs, loss: None
+) -> Record | None:
+    """The record of ``recipe`` after training what is still missing of its run; None: another process works on it.
 
-    def __exit__(self, *exception: object) -> None:
-        self.bar.close()
+    The state after each epoch is kept in the folder until the record is written, so whatever ends the process, the
+    next call goes on. While one process works on a run, it holds the run's lock, which the system takes from it when
+    it ends, however it ends.
+    """
+    lock = lock_of(recipe, folder)
+    checkpoint = lock.with_suffix(".checkpoint")
+    try:
+        with FileLock(lock, timeout=0):
+            record = find_record(recipe, folder)
+            if record is None:  # else another process has just ended it
+                remove_unfinished(checkpoint)
+                remove_unfinished(folder / recipe.file_name)
+                record = train(recipe, dataset, device, on_epoch, checkpoint)
+                save_record(record, folder)
+            checkpoint.unlink(missing_ok=True)
+    except Timeout:
+        return None
+    # The record is there, so it no longer matters who holds the lock; Windows refuses if another process does.
+    with suppress(OSError):
+        lock.unlink(missing_ok=True)
+    return record
 
-    def advance(self, recipe: Recipe, epochs: int, loss: float | None) -> None:
-        with self.bar.get_lock():
-            self.bar.set_postfix_str(f"{recipe.name} loss {loss if loss is None else round(loss, 3)}", refresh=False)
-            self.bar.update(recipe.depth * epochs)
 
-    def wait_for(self, recipes: Sequence[Recipe]) -> None:
-        """A second in which another process may finish its runs."""
-        self.bar.set_postfix_str(f"waiting for another process, which works on {len(recipes)} of the runs")
-        time.sleep(1)
+def lock_of(recipe: Recipe, folder: Path) -> Path:
+    """The file that a process locks while it works on the run."""
+    return folder / Path(recipe.file_name).with_suffix(".lock")

@@ -1,13 +1,17 @@
-"""The training loop, made fast. It computes what `resnet_lib.training.train_epoch` computes.
+"""What makes training fast: the layout in memory, and a loop for GPUs and for half precision.
 
-What makes it fast: half precision where the processor has it, one fused kernel for all the weights' updates, and on a
-GPU the whole step as one captured graph, so that Python launches one thing a step instead of a thousand.
+The loop computes what `resnet_lib.training.train_epoch` computes, in half precision where the processor has it, with
+one fused kernel for all the weights' updates, and on a GPU with the whole step as one captured graph, so that Python
+launches one thing a step instead of a thousand.
 
 Sources
 -------
 PyTorch, "CUDA semantics", CUDA graphs, https://docs.pytorch.org/docs/stable/notes/cuda.html
 Micikevicius et al. 2018, "Mixed Precision Training", https://arxiv.org/abs/1710.03740, section 3.2: loss scaling.
 """
+
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,21 +35,13 @@ def choose_precision(device: torch.device) -> str:
     if device.type == "cuda":
         major = torch.cuda.get_device_capability(device)[0]
         return "bfloat16" if major >= 8 else "float16" if major >= 7 else "float32"
-    return "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
+    has_bfloat16 = cpu_has("_is_amx_tile_supported") or cpu_has("_is_avx512_bf16_supported")
+    return "bfloat16" if device.type == "cpu" and has_bfloat16 else "float32"
 
 
-def cpu_has_amx() -> bool:
-    """Whether this CPU multiplies matrices of bfloat16 in units of their own (AMX)."""
-    return _cpu_has("_is_amx_tile_supported")
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16: AMX, or AVX-512's."""
-    return cpu_has_amx() or _cpu_has("_is_avx512_bf16_supported")
-
-
-def _cpu_has(test: str) -> bool:
-    return bool(getattr(torch.cpu, test, lambda: False)())  # PyTorch has no public name for these
+def cpu_has(test: str) -> bool:
+    """Whether this CPU passes a test of `torch.cpu`; PyTorch has no public names for them."""
+    return bool(getattr(torch.cpu, test, lambda: False)())
 
 
 def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format:
@@ -77,6 +73,15 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> to
     )
 
 
+def restore_optimizer(optimizer: torch.optim.SGD, state: dict[str, Any]) -> None:
+    """Load an optimizer's state, which may come from another device: how the rate is kept stays this device's."""
+    own = {key: optimizer.param_groups[0][key] for key in ("lr", "fused", "foreach")}
+    optimizer.load_state_dict(state)
+    for group in optimizer.param_groups:
+        rate = float(group["lr"])
+        group.update(own, lr=own["lr"].fill_(rate) if isinstance(own["lr"], torch.Tensor) else rate)
+
+
 class FastLoop:
     """`train_epoch` for one model and one optimizer, from `make_optimizer`; precision as in `Recipe`."""
 
@@ -106,12 +111,13 @@ class FastLoop:
         self.model.train()
         self.loss_sum.zero_()
         self.wrong.zero_()
-        for batch in order.split(batch_size):
-            if self.device.type == "cuda":
-                self._replay(images, labels, batch)
-            else:
-                self._step(images, labels, batch)
-            scheduler.step()
+        on_gpu = self.device.type == "cuda"
+        step = self._replay if on_gpu else self._step
+        # The fastest convolutions on a GPU differ from run to run.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True) if on_gpu else nullcontext():
+            for batch in order.split(batch_size):
+                step(images, labels, batch)
+                scheduler.step()
         return self.loss_sum.item() / len(order), 100 * self.wrong.item() / len(order)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor) -> None:
@@ -121,7 +127,7 @@ class FastLoop:
         self.optimizer.zero_grad()
         (loss * self.loss_scale).backward()
         if self.loss_scale != 1:
-            torch._foreach_div_([p.grad for p in self.model.parameters()], self.loss_scale)
+            torch._foreach_div_([p.grad for p in self.model.parameters() if p.grad is not None], self.loss_scale)
         self.optimizer.step()
         self.loss_sum += loss.detach() * len(batch)
         self.wrong += (logits.argmax(1) != labels[batch]).sum()

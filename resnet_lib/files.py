@@ -5,14 +5,18 @@ import hashlib
 import itertools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
 from tqdm.auto import tqdm
+
+Content = TypeVar("Content")
 
 PATIENCE = 30.0  # seconds in which a mirror must send LEAST bytes; else the next one is asked
 LEAST = 500_000
@@ -48,23 +52,30 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def load_or_set_aside(path: Path, load: Callable[[Path], Content], then: str) -> Content | None:
+    """What ``load`` makes of the file, None without one; a file that it refuses is set aside, with a warning."""
+    try:
+        return load(path) if path.exists() else None
+    except FileNotFoundError:  # another process has just set it aside
+        return None
+    except ValueError as error:
+        with suppress(FileNotFoundError):  # another process has just set it aside
+            warnings.warn(f"{error}; it is now {set_aside(path).name}, and {then}", stacklevel=3)
+        return None
+
+
 def check_folder(path: Path) -> None:
     """Refuse a folder that a file is in the way of; nothing is made."""
     if not next(there for there in (path, *path.absolute().parents) if there.exists()).is_dir():
         raise ValueError(f"out must be a folder, got {path}, where a file is in the way: name another")
 
 
-def make_folder(path: Path) -> Path:
-    """Make the folder and return it.
-
-    Raises:
-        ValueError: a file is in the way.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"out must be a folder, got {path}, where a file is in the way: name another") from None
-    return path
+def make_folder(path: str | Path) -> Path:
+    """Make the folder and return it; ``~`` is the home folder, and a file in the way is refused."""
+    folder = Path(path).expanduser()
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def fetch(path: Path, md5: str, mirrors: Sequence[str]) -> Path:

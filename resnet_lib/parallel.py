@@ -1,32 +1,24 @@
-"""Networks side by side: one on each core, in one thread, since small layers gain nothing from a second one."""
+"""Many items side by side: one on each core of this machine, or each a task of a Ray cluster.
 
+Each runs in one thread, since small layers gain nothing from a second one, and so its bits are the same everywhere.
+
+Source: https://docs.ray.io/en/latest/ray-core/tasks.html
+"""
+
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import redirect_stdout
+from types import ModuleType
+from typing import Any, TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_seeding = threading.Lock()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw PyTorch's random numbers from this seed, and leave the caller's state as it was; one thread at a time.
-
-    >>> with seeded(0):
-    ...     first = torch.rand(1)
-    >>> with seeded(0):
-    ...     print(torch.equal(first, torch.rand(1)))
-    True
-    """
-    with _seeding, torch.random.fork_rng(devices=[]):  # the lock: threads share PyTorch's one random state
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        yield
+RETRIES = 10  # deaths of a task's worker before Ray gives up; each new worker does the item again
 
 
 def one_per_core(
@@ -56,3 +48,54 @@ def one_per_core(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(cores)
+
+
+def require_ray() -> ModuleType:
+    """The module ray, which is optional; ValueError: it is not installed."""
+    try:
+        import ray  # here, since only a cluster needs it
+    except ImportError:
+        raise ValueError(
+            "engine 'ray' needs the package ray, which is not installed: in a checkout say pip install \".[cluster]\", "
+            "elsewhere pip install ray, or use the engine 'local'"
+        ) from None
+    return ray
+
+
+def one_per_task(
+    function: Callable[[Item, Any], Result],
+    items: Sequence[Item],
+    shared: Any,
+    gpus: float = 0,
+    on_result: Callable[[Item, Result], None] = lambda item, result: None,
+) -> list[Result]:
+    """``[function(item, shared) for item in items]``, each a task of a Ray cluster; ``shared`` is sent there once.
+
+    A task takes one core and this share of a GPU, and is done again elsewhere if its worker dies. ``on_result`` is
+    called here as they end. The variable RAY_ADDRESS names the cluster; without it, Ray starts one of this machine.
+
+    Raises:
+        ValueError: Ray is not installed.
+    """
+
+    def task(item: Item, shared: Any) -> Result:
+        torch.set_num_threads(1)
+        return function(item, shared)
+
+    ray = require_ray()
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    start = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(task).remote
+    stored = ray.put(shared)
+    started = {start(item, stored): place for place, item in enumerate(items)}
+    results: dict[int, Result] = {}
+    waiting = list(started)
+    # Ray prints what befalls its workers to stdout, even without log_to_driver; there only the outcome belongs.
+    with redirect_stdout(sys.stderr):
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            for reference in done:
+                place = started[reference]
+                results[place] = ray.get(reference)
+                on_result(items[place], results[place])
+    return [results[place] for place in range(len(items))]

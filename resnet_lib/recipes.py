@@ -27,7 +27,8 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 def check_number(name: str, value: Any, at_least: int = 1, kind: type = Integral) -> Any:
     """The value as an int or, of the kind ``Real``, a float; NumPy's count too. Anything else is refused."""
-    if isinstance(value, bool) or not (isinstance(value, kind) and at_least <= value < math.inf):  # True is no 1
+    is_number = isinstance(value, kind) and not isinstance(value, bool)  # True would pass for 1
+    if not is_number or not at_least <= value < math.inf:
         wanted = "whole" if kind is Integral else "finite"
         raise ValueError(f"{name} must be a {wanted} number from {at_least} up, got {value!r}")
     return int(value) if kind is Integral else float(value)
@@ -41,7 +42,8 @@ def check_depth(depth: Any) -> int:
     ...
     ValueError: depth must be 6n+2 (8, 14, 20, …), got 55: the nearest are 50 and 56
     """
-    if isinstance(depth, bool) or not isinstance(depth, Integral):
+    is_whole = isinstance(depth, Integral) and not isinstance(depth, bool)
+    if not is_whole:
         raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth!r}")
     if depth < 8 or depth % 6 != 2:
         below = max(8, depth - (depth - 2) % 6)

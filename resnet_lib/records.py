@@ -6,14 +6,12 @@ A file that can't be used is named and set aside; nothing is deleted.
 import json
 import math
 import statistics
-import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from resnet_lib.files import set_aside, write_whole
+from resnet_lib.files import load_or_set_aside, write_whole
 from resnet_lib.recipes import Recipe
 
 FORMAT = "resnet_lib record 2"
@@ -87,42 +85,42 @@ def parse_record(content: bytes, name: str) -> Record:
         missing = {f.name for f in fields(Record)} - data.keys()
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        _check_outcome(data)
         record = Record(**{**data, "recipe": Recipe(**data["recipe"])})
-        _check_curves(record)
+        _check_outcome(record)
         return record
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{name} is not a record of a run: {error}") from None
 
 
-def _check_outcome(data: dict[str, Any]) -> None:
+def _check_outcome(record: Record) -> None:
     """Refuse values that no run can have had: a table made of them would be wrong, or fail far from here."""
-    if data["held_out_error"] is None:
-        data = {**data, "held_out_error": 0}
+
+    def refuse_unless(holds: bool, name: str, wanted: str) -> None:
+        if not holds:
+            raise ValueError(f"its {name} must be {wanted}, got {getattr(record, name)!r}")
+
     for name in ("train_error", "test_error", "best_test_error", "held_out_error"):
-        if not (_is_number(data[name]) and 0 <= data[name] <= 100):
-            raise ValueError(f"its {name} must be from 0 to 100 %, got {data[name]!r}")
-    if not (data["train_loss"] is None or _is_number(data["train_loss"])):
-        raise ValueError(f"its train_loss must be a number or null, got {data['train_loss']!r}")
+        error = 0 if name == "held_out_error" and record.held_out_error is None else getattr(record, name)
+        refuse_unless(_is_number(error, 100), name, "from 0 to 100 %")
     for name in ("seconds", "images_per_second"):
-        if not _is_number(data[name]):
-            raise ValueError(f"its {name} must be a number, got {data[name]!r}")
+        refuse_unless(_is_number(getattr(record, name)), name, "a number from 0 up")
+    refuse_unless(
+        record.train_loss is None or _is_number(record.train_loss), "train_loss", "a number from 0 up or null"
+    )
     for name in ("curves", "environment"):
-        if not isinstance(data[name], dict):
-            raise ValueError(f"its {name} must be an object, got {data[name]!r}")
-
-
-def _check_curves(record: Record) -> None:
-    """Refuse curves that a picture can't be made of."""
+        refuse_unless(isinstance(getattr(record, name), dict), name, "an object")
     for name in ("train_error", "test_error"):
-        curve = record.curves.get(name)
+        curve: Any = record.curves.get(name)
         is_whole = isinstance(curve, list) and len(curve) == record.recipe.epochs
-        if not is_whole or not all(_is_number(value) and 0 <= value <= 100 for value in curve):
+        if not is_whole or not all(_is_number(value, 100) for value in curve):
             raise ValueError(f"its curve {name} must hold an error from 0 to 100 % for each of its epochs")
+    end = record.curves["test_error"][-1]
+    refuse_unless(record.test_error == end, "test_error", f"the end of its curve, {end}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any, highest: float = math.inf) -> bool:
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real and math.isfinite(value) and 0 <= value <= highest
 
 
 def find_record(recipe: Recipe, folder: Path) -> Record | None:
@@ -130,21 +128,14 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
 
     A file in its place that is not its record is set aside, under a name that says so, with a warning.
     """
-    path = folder / recipe.file_name
-    if not path.exists():
-        return None
-    try:
+
+    def load(path: Path) -> Record:
         record = load_record(path)
         if record.recipe != recipe:
             raise ValueError(f"{path} is the record of another recipe, {record.recipe.name}")
         return record
-    except FileNotFoundError:  # another process has just set it aside
-        return None
-    except ValueError as error:
-        with suppress(FileNotFoundError):  # another process has just set it aside
-            aside = set_aside(path)
-            warnings.warn(f"{error}; it is now {aside.name}, and the run is done again", stacklevel=2)
-        return None
+
+    return load_or_set_aside(folder / recipe.file_name, load, "the run is done again")
 
 
 def load_records(folder: Path) -> list[Record]:

@@ -3,9 +3,10 @@
 Source: He et al. 2016, section 4.2.
 """
 
+import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
 from resnet_lib.environment import describe_environment
-from resnet_lib.fast import FastLoop, choose_layout, make_optimizer
+from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, restore_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
-from resnet_lib.parallel import seeded
 from resnet_lib.recipes import Recipe, check_choice
 from resnet_lib.records import Record, finite_or_none
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_seeding = threading.Lock()
+OnEpoch = Callable[[int, float | None], None]  # called with epochs done since the last call, and the last one's loss
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -86,19 +88,29 @@ def evaluate(
     return F.cross_entropy(logits, labels).item(), 100 * wrong / len(labels)
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw PyTorch's random numbers from this seed, and leave the caller's state as it was; one thread at a time.
+
+    >>> with seeded(0):
+    ...     first = torch.rand(1)
+    >>> with seeded(0):
+    ...     print(torch.equal(first, torch.rand(1)))
+    True
+    """
+    with _seeding, torch.random.fork_rng(devices=[]):  # the lock: threads share PyTorch's one random state
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
+        yield
+
+
 def build_model(recipe: Recipe, dataset: Dataset) -> CifarResNet:
     """The recipe's network with the initial weights of its seed.
 
     A plain network and its twin with option A start from the very same weights, since they draw the same numbers.
     """
+    shape = {"width": recipe.width, "in_channels": dataset.channels, "num_classes": dataset.num_classes}
     with seeded(recipe.seed):
-        return cifar_resnet(
-            recipe.depth,
-            recipe.shortcut,
-            width=recipe.width,
-            in_channels=dataset.channels,
-            num_classes=dataset.num_classes,
-        )
+        return cifar_resnet(recipe.depth, recipe.shortcut, **shape)
 
 
 def make_scheduler(
@@ -108,29 +120,22 @@ def make_scheduler(
 
     ``train_errors`` is the curve that grows while training; it ends the warm-up.
     """
-    if recipe.schedule == "one-cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=recipe.lr, total_steps=total_steps, cycle_momentum=False
-        )
 
     def factor(step: int) -> float:
         if recipe.warm_up and min(train_errors, default=100.0) >= 80:
             return 0.1
         return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    if recipe.schedule == "steps":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps, cycle_momentum=False)
 
 
 class Run:
     """A model in training: the data, the model, and all that changes from epoch to epoch.
 
-    The same recipe on the same machine and PyTorch release, with as many threads, gives the same bits.
-
-    Args:
-        recipe: how to train.
-        dataset: its images; ``recipe.dataset`` is their name.
-        device: where to train.
-        model: the model to train, in place; the recipe's own network unless given.
+    The same recipe on the same machine and PyTorch release, with as many threads, gives the same bits. A model that is
+    given is trained in place; what the recipe says of the network (depth, shortcut, width) then has no meaning.
 
     Raises:
         ValueError: the recipe asks for more images than the data set has.
@@ -139,31 +144,31 @@ class Run:
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device, model: nn.Module | None = None) -> None:
         self.recipe = recipe
         self.device = device
+        self.dataset, held_images, held_labels = dataset.part(recipe.images, recipe.held_out)
         model = build_model(recipe, dataset) if model is None else model
         self.layout = choose_layout(model, device)
-        self.dataset, held_images, held_labels = dataset.part(recipe.images, recipe.held_out)
+        self.model = model.to(device).to(memory_format=self.layout)
+        self.optimizer = make_optimizer(self.model, recipe, device)
+        # On a CPU in float32 nothing is faster than the loop above.
+        is_readable = device.type == "cpu" and recipe.precision == "float32"
+        self.fast_loop = None if is_readable else FastLoop(self.model, self.optimizer, recipe.precision)
+
         self.labels = self.dataset.train_labels.to(device)
-        self.images = (
-            AugmentedImages(self.dataset.train_images.to(device), self.dataset.mean, self.dataset.std)
-            if recipe.augment
-            else self._normalised(self.dataset.train_images)
-        )
+        self.images: Any = self._normalised(self.dataset.train_images)
+        if recipe.augment:
+            raw = self.dataset.train_images.to(device)
+            self.images = AugmentedImages(raw, self.dataset.mean, self.dataset.std)
         self.test = self._normalised(self.dataset.test_images), self.dataset.test_labels.to(device)
         self.held_out = self._normalised(held_images), held_labels.to(device)
 
-        self.model = model.to(device, memory_format=self.layout)
-        self.optimizer = make_optimizer(self.model, recipe, device)
-        self.loop = FastLoop(self.model, self.optimizer, recipe.precision)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.curves: dict[str, list[float | None]] = {"train_loss": [], "train_error": [], "test_error": []}
+        self.generator = torch.Generator()  # of the orders and the shifts
+        self.generator.manual_seed(recipe.seed)
+        self.curves: dict[str, list[Any]] = {"train_loss": [], "train_error": [], "test_error": []}
         if recipe.held_out:
             self.curves["held_out_error"] = []
-        steps_per_epoch = -(-len(self.labels) // recipe.batch_size)  # rounded up
-        self.scheduler = make_scheduler(
-            self.optimizer, recipe, recipe.epochs * steps_per_epoch, self.curves["train_error"]
-        )
-        self.training_seconds = 0.0
-        self.evaluation_seconds = 0.0
+        steps = recipe.epochs * -(-len(self.labels) // recipe.batch_size)  # rounded up
+        self.scheduler = make_scheduler(self.optimizer, recipe, steps, self.curves["train_error"])
+        self.training_seconds = self.evaluation_seconds = 0.0
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         return self.dataset.normalise(images).contiguous(memory_format=self.layout).to(self.device)
@@ -178,10 +183,11 @@ class Run:
         order = torch.randperm(len(self.labels), generator=self.generator).to(self.device)
         if self.recipe.augment:
             self.images.draw(self.generator)
-        # The fastest convolutions on a GPU differ from run to run.
-        on_gpu = self.device.type == "cuda"
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True) if on_gpu else nullcontext():
-            loss, error = self.loop.train_epoch(self.images, self.labels, order, self.recipe.batch_size, self.scheduler)
+        data = self.images, self.labels, order, self.recipe.batch_size
+        if self.fast_loop:
+            loss, error = self.fast_loop.train_epoch(*data, self.scheduler)
+        else:
+            loss, error = train_epoch(self.model, *data, self.optimizer, self.scheduler)
         trained = time.perf_counter()
         self.curves["train_loss"].append(finite_or_none(loss))
         self.curves["train_error"].append(error)
@@ -205,15 +211,9 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"])
-        own = {key: self.optimizer.param_groups[0][key] for key in ("lr", "fused", "foreach")}
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:
-            # How the learning rate is kept depends on the device, and the run may come from another.
-            rate = float(group["lr"])
-            lr = own["lr"].fill_(rate) if isinstance(own["lr"], torch.Tensor) else rate
-            group.update(own, lr=lr)
+        restore_optimizer(self.optimizer, state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.scheduler.base_lrs = [float(lr) for lr in self.scheduler.base_lrs]
+        self.scheduler.base_lrs = [float(lr) for lr in self.scheduler.base_lrs]  # tensors, if they come from a GPU
         self.generator.set_state(state["generator"])
         for name, curve in self.curves.items():
             curve[:] = state["curves"][name]
@@ -242,26 +242,19 @@ def train(
     recipe: Recipe,
     dataset: Dataset,
     device: torch.device,
-    on_epoch: Callable[[int, float], None] = lambda epochs, loss: None,
+    on_epoch: OnEpoch = lambda epochs, loss: None,
     checkpoint: Path | None = None,
 ) -> Record:
-    """Train the recipe's network and return its record.
+    """Train the recipe's network and return its record; what ``on_epoch`` raises ends the run.
 
-    Args:
-        recipe: what to train.
-        dataset: its images; ``recipe.dataset`` is their name.
-        device: where to train.
-        on_epoch: called after each epoch with the number of epochs done since the last call and the epoch's loss;
-            what it raises ends the run.
-        checkpoint: a file for the run's state after each epoch. If it is there already, the run goes on from it, and
-            on a CPU it ends with the same bits as a run that was never cut off.
+    The file ``checkpoint`` keeps the run's state after each epoch. If it is there already, the run goes on from it, and
+    on a CPU it ends with the same bits as a run that was never cut off.
     """
     run = Run(recipe, dataset, device)
-    if checkpoint:
-        state = find_checkpoint(recipe, checkpoint)
-        if state:
-            run.restore(state)
-            on_epoch(run.epochs_done, run.curves["train_loss"][-1])
+    state = find_checkpoint(recipe, checkpoint) if checkpoint else None
+    if state:
+        run.restore(state)
+        on_epoch(run.epochs_done, run.curves["train_loss"][-1])
     while run.epochs_done < recipe.epochs:
         run.train_epoch()
         if checkpoint:
@@ -273,12 +266,9 @@ def train(
 def fit(model: nn.Module, recipe: Recipe, dataset: Dataset, device: str = "cpu") -> dict[str, list[float | None]]:
     """Train any model in place as the recipe says, and return its curves; the model is then in evaluation mode.
 
-    Of the recipe, what describes the network (depth, shortcut, width) has no meaning here.
-
     >>> from resnet_lib.datasets import load_dataset
-    >>> digits = load_dataset("digits")
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    >>> curves = fit(model, Recipe(epochs=2), digits)
+    >>> curves = fit(model, Recipe(epochs=2), load_dataset("digits"))
     >>> len(curves["train_error"])
     2
     """

@@ -16,7 +16,7 @@ from torch import nn
 
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.datasets import Dataset
-from resnet_lib.fast import FastLoop, choose_precision, cpu_has_amx
+from resnet_lib.fast import FastLoop, choose_precision, cpu_has
 from resnet_lib.networks import resnet50
 from resnet_lib.recipes import Recipe
 from resnet_lib.training import Run, build_model, train_epoch
@@ -38,7 +38,7 @@ def all_rows() -> list[Row]:
 def cpu_rows() -> list[Row]:
     precision = choose_precision(CPU)
     no_bfloat16 = "" if precision == "bfloat16" else "no instructions for bfloat16 here"
-    bfloat16_goal = Goal("≥", 2.5 if cpu_has_amx() else 1.4)
+    bfloat16_goal = Goal("≥", 2.5 if cpu_has("_is_amx_tile_supported") else 1.4)
 
     augmented = "batched augmentation on the CPU / PIL DataLoader with two workers"
     float32 = "ResNet-20 end to end on the CPU, our fast path / the usual loop, both in float32"
@@ -202,7 +202,7 @@ def captured(depth: int, steps: int) -> tuple[Side, Side]:
     """An epoch as `Run` trains it, in the precision that the GPU is fastest in."""
     dataset = made_dataset(steps * BATCH)
     ours, theirs = (made_run(depth, dataset, GPU, choose_precision(GPU)) for _ in range(2))
-    theirs.loop = EagerLoop(theirs.model, theirs.optimizer, theirs.recipe.precision)
+    theirs.fast_loop = EagerLoop(theirs.model, theirs.optimizer, theirs.recipe.precision)
     return rate(ours.train_epoch, steps * BATCH, GPU), rate(theirs.train_epoch, steps * BATCH, GPU)
 
 

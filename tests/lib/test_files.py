@@ -2,11 +2,14 @@
 
 import errno
 import os
+import warnings
 from pathlib import Path
 
 import pytest
 
-from resnet_lib.files import make_folder, remove_unfinished, set_aside, write_whole
+from resnet_lib.files import load_or_set_aside, make_folder, remove_unfinished, set_aside, write_whole
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -21,56 +24,38 @@ def path(request, tmp_path) -> Path:
     return tmp_path / "file"
 
 
-# Writing
+def test_what_was_written_is_there_and_nothing_else_whatever_folders_were_missing(path):
+    write_whole(path, b"new")
+    assert contents(path.parent) == {"file": b"new"}
+    write_whole(path.parent / "below" / "it" / "file", b"")
+    assert contents(path.parent / "below" / "it") == {"file": b""}
 
 
-@pytest.mark.parametrize("content", [b"", b"new", bytes(range(256)) * 1000], ids=["empty", "short", "long"])
-def test_what_was_written_is_there_and_nothing_else(path, content):
-    write_whole(path, content)
-    assert contents(path.parent) == {"file": content}
-
-
-def test_the_folders_on_the_way_are_made(tmp_path):
-    write_whole(tmp_path / "new" / "folder" / "file", b"new")
-    assert contents(tmp_path / "new" / "folder") == {"file": b"new"}
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
-@pytest.mark.parametrize("step", ["os.replace", "os.fsync"])
+@pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("step", ["write", "os.fsync", "os.replace"])
 def test_a_failure_in_the_midst_leaves_what_was_there(path, monkeypatch, step, error):
-    before = contents(path.parent)
+    before, whole = contents(path.parent), Path.open
 
     def fail(*args):
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(step, fail)
+        if step == "write":  # half of it is written, then the disk is full
+            patch.setattr(Path, "open", lambda path, mode: HalfWritten(whole(path, mode, buffering=0), error))
+        else:
+            patch.setattr(step, fail)
         with pytest.raises(type(error)):
-            write_whole(path, b"new")
+            write_whole(path, b"much too long")
     assert contents(path.parent) == before
 
 
-def test_a_disk_that_fills_up_in_the_middle_leaves_what_was_there(path, monkeypatch):
-    before, whole = contents(path.parent), Path.open
-
-    def open_on_a_full_disk(path, mode="r", **kwargs):
-        file = whole(path, mode, buffering=0, **kwargs)
-        return FullDisk(file)
-
-    monkeypatch.setattr(Path, "open", open_on_a_full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"much too long")
-    monkeypatch.undo()
-    assert contents(path.parent) == before
-
-
-class FullDisk:
+class HalfWritten:
     """A file that takes the first half of what is written to it."""
 
-    def __init__(self, file) -> None:
-        self.file = file
+    def __init__(self, file, error: BaseException) -> None:
+        self.file, self.error = file, error
 
-    def __enter__(self) -> "FullDisk":
+    def __enter__(self) -> "HalfWritten":
         return self
 
     def __exit__(self, *exception) -> None:
@@ -78,7 +63,7 @@ class FullDisk:
 
     def write(self, content: bytes) -> None:
         self.file.write(content[: len(content) // 2])
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise self.error
 
 
 def test_the_content_is_on_the_disk_and_whole_before_it_takes_its_place(path, monkeypatch):
@@ -98,81 +83,70 @@ def test_the_content_is_on_the_disk_and_whole_before_it_takes_its_place(path, mo
     assert order == [("synced", 3), (b"new", True, True)]
 
 
-# What killed writers leave behind
-
-
-def write_and_be_killed(path: Path, pid: int, monkeypatch) -> None:
-    """Leave behind what process ``pid`` leaves that is killed while it writes: it moves and removes nothing more."""
-
-    def die(*args):
-        raise SystemExit
-
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(os, "getpid", lambda: pid)
-        patch.setattr(os, "replace", die)
-        patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
-        write_whole(path, b"half")
-
-
-def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path, monkeypatch):
-    file, other = tmp_path / "run[1].json", tmp_path / "run1.json"
-    for pid in (17, 18):
-        write_and_be_killed(file, pid, monkeypatch)
-    write_and_be_killed(other, 17, monkeypatch)
-    file.write_bytes(b"whole")
-    assert len(contents(tmp_path)) == 4
-    remove_unfinished(file)
-    kept = contents(tmp_path)
-    assert kept.pop("run[1].json") == b"whole"
-    assert list(kept.values()) == [b"half"] and next(iter(kept)).startswith("run1.json.")
-    remove_unfinished(file)  # nothing to do is no error
-
-
-def test_there_is_nothing_to_remove_in_a_folder_that_is_not_there(tmp_path):
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    names = ["run[1].json", "run[1].json.17.tmp", "run[1].json.18.tmp", "run1.json.17.tmp", "run[1].json.set-aside"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    for _ in range(2):  # nothing to do is no error
+        remove_unfinished(tmp_path / "run[1].json")
+        assert set(contents(tmp_path)) == {"run[1].json", "run1.json.17.tmp", "run[1].json.set-aside"}
     remove_unfinished(tmp_path / "nowhere" / "file")
-    assert not list(tmp_path.iterdir())
 
 
-# Setting aside
-
-
-def test_each_file_set_aside_gets_a_name_of_its_own_and_keeps_its_content(tmp_path):
+def test_each_file_set_aside_gets_a_free_name_and_keeps_its_content(tmp_path):
     path = tmp_path / "run.json"
     names = []
-    for number in range(5):
+    for number in range(4):
         path.write_bytes(b"%d" % number)
-        aside = set_aside(path)
-        assert not path.exists() and aside.read_bytes() == b"%d" % number
-        names.append(aside.name)
-    assert names == ["run.json.set-aside", *[f"run.json.set-aside-{number}" for number in (2, 3, 4, 5)]]
-    assert sorted(contents(tmp_path).values()) == [b"0", b"1", b"2", b"3", b"4"]
-
-
-def test_a_name_that_became_free_is_taken_again(tmp_path):
-    path = tmp_path / "run.json"
-    for _ in range(3):
-        path.write_bytes(b"broken")
-        set_aside(path)
-    (tmp_path / "run.json.set-aside-2").unlink()
+        names.append(set_aside(path).name)
+        assert (tmp_path / names[-1]).read_bytes() == b"%d" % number and not path.exists()
+    assert names == ["run.json.set-aside", *[f"run.json.set-aside-{number}" for number in (2, 3, 4)]]
+    (tmp_path / names[1]).unlink()
     path.write_bytes(b"new")
-    assert set_aside(path).name == "run.json.set-aside-2"
+    assert set_aside(path).name == names[1] and len(contents(tmp_path)) == 4
 
 
-# Folders
+def refuse(path: Path) -> None:
+    raise ValueError(f"{path} is no letter")
 
 
-def test_a_folder_is_made_with_all_above_it_and_one_that_is_there_is_kept(tmp_path):
-    folder = tmp_path / "new" / "folder"
-    assert make_folder(folder) == folder and folder.is_dir()
-    (folder / "file").write_bytes(b"kept")
-    assert make_folder(folder) == folder and contents(folder) == {"file": b"kept"}
+def test_a_file_is_loaded_or_set_aside_with_one_warning_that_names_it(tmp_path):
+    path = tmp_path / "letter"
+    assert load_or_set_aside(path, refuse, "the rest goes on") is None, "where there is none, nothing is said"
+    path.write_bytes(b"Dear")
+    assert load_or_set_aside(path, Path.read_bytes, "the rest goes on") == b"Dear"
+    with pytest.warns(UserWarning, match="is no letter") as warned:
+        assert load_or_set_aside(path, refuse, "the rest goes on") is None
+    (sentence,) = (str(warning.message) for warning in warned)
+    assert str(path) in sentence and "letter.set-aside" in sentence and sentence.endswith("the rest goes on")
+    assert contents(tmp_path) == {"letter.set-aside": b"Dear"}
+
+
+@pytest.mark.parametrize("then", [refuse, Path.read_bytes], ids=["damaged", "good"])
+def test_a_file_that_another_process_sets_aside_first_is_no_error(tmp_path, then):
+    (tmp_path / "letter").write_bytes(b"Dear")
+
+    def lose_and(path: Path):
+        path.rename(tmp_path / "taken")
+        return then(path)
+
+    with warnings.catch_warnings(action="ignore"):
+        assert load_or_set_aside(tmp_path / "letter", lose_and, "") is None
+    assert contents(tmp_path) == {"taken": b"Dear"}
+
+
+def test_a_folder_is_made_with_all_above_it_and_one_that_is_there_is_kept(tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    for folder in (str(tmp_path / "new" / "folder"), "~/new/folder"):
+        assert make_folder(folder) == tmp_path / "new" / "folder"
+        (tmp_path / "new" / "folder" / "file").write_bytes(b"kept")
+    assert contents(tmp_path / "new" / "folder") == {"file": b"kept"}
 
 
 @pytest.mark.parametrize("below", ["", "runs", "runs/today"])
 def test_a_file_in_the_way_of_a_folder_is_named_and_kept(tmp_path, below):
     (tmp_path / "notes").write_bytes(b"precious")
-    out = tmp_path / "notes" / below
-    with pytest.raises(ValueError) as caught:
-        make_folder(out)
-    assert str(caught.value) == f"out must be a folder, got {out}, where a file is in the way: name another"
-    assert contents(tmp_path) == {"notes": b"precious"}
+    with pytest.raises(ValueError, match="out must be a folder") as caught:
+        make_folder(tmp_path / "notes" / below)
+    assert str(tmp_path / "notes" / below) in str(caught.value) and contents(tmp_path) == {"notes": b"precious"}

@@ -1,62 +1,200 @@
 """Side by side: results in order, one thread each, errors and interrupts heard, the caller's state left alone."""
 
+import builtins
+import json
+import os
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from outcomes import figures
 
-from resnet_lib.parallel import one_per_core, seeded
+import resnet_lib
+from resnet_lib import parallel
+from resnet_lib.__main__ import main
+from resnet_lib.experiments import degradation_grid, lock_of, run_grid
+from resnet_lib.parallel import one_per_core, one_per_task, require_ray
+from resnet_lib.records import find_record
+
+PATIENCE = 400  # seconds; a busy machine can be ten times slower than usual
 
 
-def test_results_come_in_the_order_of_the_items():
+@pytest.mark.parametrize("cores", [1, 2])
+def test_results_come_in_the_order_of_the_items_each_from_one_thread(threads, cores):
+    threads(cores)
     second_done = threading.Event()
 
     def slow_first(item):
-        if item == 0 and torch.get_num_threads() > 1:
-            second_done.wait(10)
+        if item == 0 and cores > 1:
+            assert second_done.wait(60)
         second_done.set()
-        return item**2
+        return item**2, torch.get_num_threads()
 
-    assert one_per_core(slow_first, range(4)) == [0, 1, 4, 9]
-    assert one_per_core(slow_first, []) == []
-
-
-def test_each_item_runs_in_one_thread_and_the_callers_number_comes_back():
-    before = torch.get_num_threads()
-    assert one_per_core(lambda item: torch.get_num_threads(), range(3)) == [1, 1, 1]
-    assert torch.get_num_threads() == before
+    assert one_per_core(slow_first, range(4)) == [(0, 1), (1, 1), (4, 1), (9, 1)]
+    assert one_per_core(slow_first, []) == [] and torch.get_num_threads() == cores
 
 
-def test_an_error_is_raised_tells_the_others_to_stop_and_cancels_the_rest():
+def test_an_error_is_raised_tells_the_others_to_stop_and_cancels_the_rest(threads):
+    threads(2)
     stop, begun = threading.Event(), []
 
     def fail_or_wait(item):
         begun.append(item)
         if item == 0:
             raise RuntimeError("the first one failed")
-        stop.wait(10)
+        assert stop.wait(60)
 
-    before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="the first one failed"):
         one_per_core(fail_or_wait, range(100), stop)
-    assert stop.is_set() and len(begun) < 100
-    assert torch.get_num_threads() == before
+    assert stop.is_set() and len(begun) < 100 and torch.get_num_threads() == 2
 
 
-def test_seeded_repeats_and_leaves_the_callers_random_state_alone():
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    with seeded(0):
-        first = torch.rand(3)
-    assert torch.equal(torch.rand(3), expected)
-    with seeded(0):
-        assert torch.equal(torch.rand(3), first)
+# Ray, which may not be there
 
 
-def test_threads_that_draw_side_by_side_get_what_their_seed_gives_alone():
-    def draw(seed):
-        with seeded(seed):
-            return [torch.rand(1).item() for _ in range(50)]
+def test_without_ray_one_sentence_says_how_to_get_it(monkeypatch, tmp_path, capsys):
+    whole = builtins.__import__
 
-    assert one_per_core(draw, range(8)) == [draw(seed) for seed in range(8)]
+    def refuse(name, *args, **kwargs):
+        if name.partition(".")[0] == "ray":
+            raise ModuleNotFoundError("No module named 'ray'", name="ray")
+        return whole(name, *args, **kwargs)
+
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.chdir(tmp_path)
+    for call in (require_ray, lambda: run_grid(degradation_grid(), tmp_path / "runs", "cpu", engine="ray")):
+        with pytest.raises(ValueError, match="not installed") as caught:
+            call()
+        assert 'pip install ".[cluster]"' in str(caught.value) and "'local'" in str(caught.value)
+    with pytest.raises(SystemExit):
+        main(["degradation", "--engine", "ray", "--device", "cpu"])
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and 'pip install ".[cluster]"' in err
+    assert not list(tmp_path.iterdir())
+
+
+class PretendedRay:
+    """Ray as `one_per_task` uses it: tasks run when their result is asked for, and end in reverse order."""
+
+    def __init__(self) -> None:
+        self.initialized, self.options, self.stored = 0, [], []
+
+    def is_initialized(self) -> bool:
+        return bool(self.initialized)
+
+    def init(self, **options) -> None:
+        self.initialized += 1
+
+    def remote(self, **options):
+        self.options.append(options)
+        return lambda function: SimpleNamespace(remote=lambda *args: Task(function, args))
+
+    def put(self, value):
+        self.stored.append(value)
+        return value
+
+    def wait(self, tasks: list["Task"]) -> tuple[list["Task"], list["Task"]]:
+        return tasks[-1:], tasks[:-1]
+
+    def get(self, task: "Task"):
+        return task.function(*task.args)
+
+
+class Task:
+    """A task to come."""
+
+    def __init__(self, function, args) -> None:
+        self.function, self.args = function, args
+
+
+@pytest.mark.parametrize("there", [0, 1], ids=["no cluster yet", "a cluster that is there"])
+def test_every_item_is_a_task_with_its_share_of_a_gpu_and_what_is_shared_is_stored_once(monkeypatch, threads, there):
+    threads(2)
+    ray, ended = PretendedRay(), []
+    ray.initialized = there
+    monkeypatch.setattr(parallel, "require_ray", lambda: ray)
+
+    def add(item, shared):
+        return item + shared, torch.get_num_threads()
+
+    results = one_per_task(add, [1, 2, 2], 10, 0.25, lambda item, result: ended.append((item, result[0])))
+    assert results == [(11, 1), (12, 1), (12, 1)] and ended == [(2, 12), (2, 12), (1, 11)], "as they end"
+    assert ray.initialized == 1 and ray.stored == [10]
+    (options,) = ray.options
+    assert options["num_gpus"] == 0.25 and options["num_cpus"] == 1 and options["max_retries"] > 1
+
+
+# A real cluster of two workers, in a process of its own
+
+DRIVER = """
+import sys
+import ray
+from resnet_lib.__main__ import main
+
+ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+main(sys.argv[1:])
+ray.shutdown()
+"""
+
+
+def workers_below(pid: int) -> list:
+    """The processes of the cluster that work on a task now."""
+    import psutil
+
+    workers = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if any("ray::" in word and "IDLE" not in word for word in [process.name(), *process.cmdline()[:1]]):
+                workers.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return workers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ray's processes can't be found by their names on Windows")
+def test_a_grid_on_two_workers_one_of_which_is_killed_gives_the_records_of_a_grid_without_ray(tmp_path):
+    pytest.importorskip("ray", reason='needs Ray: pip install ".[cluster]"')
+    pytest.importorskip("psutil", reason="needs psutil, to find the workers")
+    grid = degradation_grid(depths=[8, 14], seeds=1, width=4, epochs=8, augment=True)
+    options = "--depths 8 14 --seeds 1 --width 4 --epochs 8 --augment --device cpu --engine ray --json"
+    house = [str(Path(resnet_lib.__file__).parents[1]), str(Path(__file__).parents[1])]
+    environment = {"PYTHONPATH": os.pathsep.join(house), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, "degradation", *options.split(), "--out", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, **environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        killed = None
+        while killed is None:
+            assert driver.poll() is None, driver.stderr.read()
+            assert time.monotonic() < deadline, "no run came as far as a checkpoint"
+            begun = [recipe for recipe in grid if lock_of(recipe, tmp_path).with_suffix(".checkpoint").exists()]
+            for worker in workers_below(driver.pid) if begun else []:
+                locks = {Path(file.path) for file in worker.open_files() if file.path.endswith(".lock")}
+                victims = [recipe for recipe in begun if lock_of(recipe, tmp_path) in locks]
+                if victims:
+                    worker.suspend()  # so that it is in the middle of its run when it dies
+                    if not (tmp_path / victims[0].file_name).exists():
+                        killed = victims[0]
+                        worker.kill()
+                        break
+                    worker.resume()
+        document, errors = driver.communicate(timeout=PATIENCE)
+    finally:
+        driver.kill()
+    assert driver.returncode == 0, errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(recipe.file_name for recipe in grid)
+    records = [find_record(recipe, tmp_path) for recipe in grid]
+    assert [figures(record) for record in records] == [figures(record) for record in run_grid(grid, device="cpu")]
+    printed = json.loads(document)["runs"]  # and not what Ray has to say about the killed worker
+    assert [run["curves"] for run in printed] == [record.curves for record in records], "none is lost or doubled"

@@ -4,9 +4,11 @@ import math
 from dataclasses import asdict, fields, replace
 from itertools import product
 
+import numpy as np
 import pytest
 
-from resnet_lib.recipes import PAPER_CIFAR10, PRECISIONS, SCHEDULES, Recipe, paper_grid
+from resnet_lib.experiments import degradation_grid
+from resnet_lib.recipes import PAPER_CIFAR10, PRECISIONS, SCHEDULES, SHORTCUTS, Recipe, check_depth, paper_grid
 
 RECIPE = Recipe(depth=8, epochs=2)
 # A change to every field of a recipe, each enough to make it another recipe.
@@ -30,9 +32,6 @@ CHANGES = {
 }
 
 
-# The file of a recipe
-
-
 @pytest.mark.parametrize("field", fields(Recipe), ids=lambda field: field.name)
 def test_a_change_to_any_field_of_a_recipe_changes_its_file(field):
     before = replace(RECIPE, schedule="steps") if field.name == "warm_up" else RECIPE
@@ -49,145 +48,114 @@ def test_no_two_recipes_of_a_large_grid_share_a_file_even_where_case_does_not_co
     assert len({recipe.file_name.lower() for recipe in recipes}) == len(set(recipes)) == len(recipes)
 
 
-def test_equal_recipes_have_one_file():
-    assert Recipe(lr=1, momentum=0, weight_decay=0) == Recipe(lr=1.0, momentum=0.0, weight_decay=0.0)
-    assert (
-        Recipe(lr=1, momentum=0, weight_decay=0).file_name == Recipe(lr=1.0, momentum=0.0, weight_decay=0.0).file_name
-    )
-    assert Recipe().file_name == Recipe(**asdict(Recipe())).file_name
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
+def test_numpys_numbers_and_pythons_make_one_recipe_with_one_file(kind):
+    pythons = Recipe(depth=8, seed=1, width=4, epochs=2, batch_size=64, images=100, held_out=7, lr=1.0, momentum=0.0)
+    counts = ("depth", "seed", "width", "epochs", "batch_size", "images", "held_out")
+    numpys = Recipe(**{name: kind(getattr(pythons, name)) for name in counts}, lr=np.float32(1), momentum=kind(0))
+    assert numpys == pythons and numpys.file_name == pythons.file_name == Recipe(**asdict(pythons)).file_name
+    assert {type(getattr(numpys, name)) for name in counts} == {int}
+    assert type(numpys.lr) is type(Recipe(lr=1).lr) is type(numpys.momentum) is float
 
 
-def test_the_name_of_a_file_says_what_ran_and_stays_the_same_from_release_to_release():
-    assert Recipe(depth=56, shortcut="none", seed=2).file_name.startswith("digits-plain-56-seed2-")
-    assert Recipe(depth=20, shortcut="A").file_name == "digits-residual-A-20-seed0-95052c6e.json"
-
-
-def test_a_recipe_is_frozen_and_can_be_a_key():
+def test_a_recipe_is_named_for_people_is_frozen_and_can_be_a_key():
+    assert Recipe(depth=56, shortcut="none", seed=2).name == "digits-plain-56-seed2"
+    assert Recipe(depth=56, shortcut="B").file_name.startswith("digits-residual-B-56-seed0-")
     with pytest.raises(AttributeError):
         RECIPE.depth = 20
     assert {RECIPE: 1}[Recipe(depth=8, epochs=2)] == 1
 
 
-# The book's recipe, and the paper's
+# The book's recipe and grid, and the paper's
 
 
-def test_the_default_recipe_is_the_books():
-    assert asdict(Recipe()) == {
-        "dataset": "digits",
-        "depth": 20,
-        "shortcut": "A",
-        "seed": 0,
-        "width": 8,
-        "epochs": 10,
-        "batch_size": 128,
-        "lr": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "schedule": "one-cycle",
-        "warm_up": False,
-        "augment": False,
-        "images": None,
-        "held_out": 0,
-        "precision": "float32",
-    }
+DEFAULTS = {"dataset": "digits", "depth": 20, "shortcut": "A", "seed": 0, "width": 8, "epochs": 10, "batch_size": 128}
+DEFAULTS |= {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "schedule": "one-cycle", "warm_up": False}
+DEFAULTS |= {"augment": False, "images": None, "held_out": 0, "precision": "float32"}
+PAPERS = {"dataset": "cifar10", "width": 16, "epochs": 182, "schedule": "steps", "augment": True, "held_out": 5000}
 
 
-def test_the_papers_recipe_is_that_of_its_section_4_2():
-    assert asdict(PAPER_CIFAR10) == {
-        "dataset": "cifar10",
-        "depth": 20,
-        "shortcut": "A",
-        "seed": 0,
-        "width": 16,
-        "epochs": 182,
-        "batch_size": 128,
-        "lr": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "schedule": "steps",
-        "warm_up": False,
-        "augment": True,
-        "images": None,
-        "held_out": 5000,
-        "precision": "float32",
-    }
-
-
-def test_the_papers_recipe_makes_its_64k_iterations_on_45k_images():
+def test_the_default_recipe_is_the_books_and_the_papers_is_that_of_its_section_4_2():
+    assert asdict(Recipe()) == DEFAULTS and asdict(PAPER_CIFAR10) == {**DEFAULTS, **PAPERS}
     steps_per_epoch = math.ceil((50_000 - PAPER_CIFAR10.held_out) / PAPER_CIFAR10.batch_size)
     assert 64_000 <= PAPER_CIFAR10.epochs * steps_per_epoch < 64_000 + steps_per_epoch
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 5])
-def test_the_papers_grid_comes_in_order_of_worth_and_one_seed_before_the_next(seeds):
-    grid = paper_grid(seeds)
-    networks = [
-        *[(depth, shortcut) for depth in (20, 56, 32, 44) for shortcut in ("none", "A")],
-        (110, "A"),
-    ]
-    assert [(r.seed, r.depth, r.shortcut) for r in grid] == [(seed, *n) for seed in range(seeds) for n in networks]
-
-
-def test_in_the_papers_grid_only_110_layers_warm_up_and_all_else_is_the_papers_recipe():
-    for recipe in paper_grid(2):
+def test_the_papers_grid_comes_in_order_of_worth_and_one_seed_before_the_next():
+    networks = [*product((20, 56, 32, 44), ("none", "A")), (110, "A")]
+    grid = paper_grid(np.int64(2), "digits", "bfloat16")
+    assert [(r.seed, r.depth, r.shortcut) for r in grid] == [(seed, *n) for seed in (0, 1) for n in networks]
+    for recipe in grid:
         assert recipe.warm_up == (recipe.depth == 110)
-        assert replace(recipe, depth=20, shortcut="A", seed=0, warm_up=False) == PAPER_CIFAR10
+        papers = replace(recipe, depth=20, shortcut="A", seed=0, warm_up=False)
+        assert papers == replace(PAPER_CIFAR10, dataset="digits", precision="bfloat16")
+    assert len(paper_grid()) == 45 and {recipe.dataset for recipe in paper_grid()} == {"cifar10"}
 
 
-def test_the_papers_grid_may_be_run_on_other_images_and_in_another_precision():
-    for recipe, usual in zip(paper_grid(2, "digits", "bfloat16"), paper_grid(2), strict=True):
-        assert recipe == replace(usual, dataset="digits", precision="bfloat16")
+def test_the_default_grid_is_the_books_its_seeds_change_last_and_nothing_is_run_twice():
+    networks = list(product((8, 20, 56), ("none", "A")))
+    assert degradation_grid() == [Recipe(depth=d, shortcut=s, seed=seed) for seed in range(3) for d, s in networks]
+    assert degradation_grid([8, 8], ["A", "none", "A"], 1) == degradation_grid([8], ["A", "none"], 1)
+    settings = {name: value for name, value in CHANGES.items() if name not in ("depth", "shortcut", "seed")}
+    for recipe in degradation_grid(**settings):
+        assert {name: getattr(recipe, name) for name in settings} == settings
 
 
-# What is refused
+# What is refused: one sentence says the field, what came and what would do
 
 
-def refusal(kind: type[Exception], **settings) -> str:
-    with pytest.raises(kind) as caught:
-        Recipe(**settings)
-    (sentence,) = caught.value.args
-    assert type(caught.value) is kind and "\n" not in sentence and not sentence.endswith(".")
-    return sentence
+COUNTS = {"seed": 0, "width": 1, "epochs": 1, "batch_size": 1, "images": 1, "held_out": 0}
+REFUSED = {
+    **{
+        name: (f"a whole number from {least} up", [least - 1, -100, 8.0, "8", True, [8]])
+        for name, least in COUNTS.items()
+    },
+    "lr": ("a finite number", [0, -0.1, math.nan, math.inf, "0.1", None, True, 1 + 0j]),
+    **dict.fromkeys(["momentum", "weight_decay"], ("a finite number from 0 up", [-0.1, math.nan, math.inf, "0", None])),
+    **dict.fromkeys(["augment", "warm_up"], ("True or False", [0, 1, "yes", None])),
+    "dataset": ("a name", [None, 3]),
+    "shortcut": ("'none', 'A', 'B', 'C'", ["D", "a", "", None]),
+    "schedule": ("'one-cycle', 'steps'", ["linear", "Steps", None]),
+    "precision": ("'float32', 'bfloat16', 'float16'", ["half", "float64", None, 16]),
+    "depth": ("6n+2", [8.0, "20", None, True, [8]]),
+}
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_schedule_and_precision_that_there_is_can_be_asked_for(schedule, precision):
-    recipe = Recipe(schedule=schedule, precision=precision)
-    assert (recipe.schedule, recipe.precision) == (schedule, precision)
+@pytest.mark.parametrize(
+    ("name", "wanted", "value"),
+    [(name, wanted, value) for name, (wanted, values) in REFUSED.items() for value in values],
+)
+def test_a_value_that_no_run_can_have_is_refused_in_one_sentence(name, wanted, value):
+    with pytest.raises(ValueError, match=f"^{name} must be ") as caught:
+        Recipe(**{"schedule": "steps", name: value})
+    sentence = str(caught.value)
+    assert wanted in sentence and f"got {value!r}" in sentence and "\n" not in sentence and not sentence.endswith(".")
 
 
-@pytest.mark.parametrize("value", ["linear", "Steps", "", None, 1], ids=repr)
-def test_an_unknown_schedule_is_refused_with_those_that_there_are(value):
-    assert refusal(ValueError, schedule=value) == f"schedule must be one of 'one-cycle', 'steps', got {value!r}"
+def test_what_lies_on_the_edge_is_taken():
+    Recipe(**COUNTS, momentum=0, weight_decay=0, lr=1e-300)
+    for schedule, precision, shortcut in product(SCHEDULES, PRECISIONS, SHORTCUTS):
+        Recipe(schedule=schedule, precision=precision, shortcut=shortcut)
+    with pytest.raises(ValueError, match="warm_up needs the schedule 'steps'"):
+        Recipe(warm_up=True)
 
 
-@pytest.mark.parametrize("value", ["half", "float64", "bf16", "auto", "", None, 16], ids=repr)
-def test_an_unknown_precision_is_refused_with_those_that_there_are(value):
-    sentence = refusal(ValueError, precision=value)
-    assert sentence == f"precision must be one of 'float32', 'bfloat16', 'float16', got {value!r}"
-
-
-@pytest.mark.parametrize("name", ["warm_up", "augment"])
-@pytest.mark.parametrize("value", [0, 1, "yes", None, []], ids=repr)
-def test_a_switch_that_is_neither_true_nor_false_is_refused(name, value):
-    assert refusal(ValueError, **{"schedule": "steps", name: value}) == f"{name} must be True or False, got {value!r}"
-
-
-def test_the_one_cycle_schedule_warms_up_by_itself():
-    assert "warm_up needs the schedule 'steps'" in refusal(ValueError, warm_up=True)
-
-
-@pytest.mark.parametrize(("name", "lowest", "good"), [("images", 1, None), ("held_out", 0, 0)])
-def test_a_number_of_images_that_is_no_whole_number_is_refused(name, lowest, good):
-    assert getattr(Recipe(**{name: good}), name) == good and getattr(Recipe(**{name: lowest}), name) == lowest
-    for value in ("100", 100.0, True):
-        assert refusal(ValueError, **{name: value}) == f"{name} must be a whole number from {lowest} up, got {value!r}"
-    for value in (lowest - 1, -100):
-        assert refusal(ValueError, **{name: value}) == f"{name} must be a whole number from {lowest} up, got {value}"
+@pytest.mark.parametrize("depth", [-4, *range(1, 64), 111, np.int64(1000)])
+def test_a_depth_is_taken_or_refused_with_the_two_nearest(depth):
+    if depth >= 8 and (depth - 2) % 6 == 0:
+        assert check_depth(depth) == Recipe(depth=depth).depth == depth
+        return
+    with pytest.raises(ValueError, match=f"6n.2 .*got {depth}: the nearest are") as caught:
+        Recipe(depth=depth)
+    below, above = (int(word) for word in str(caught.value).split()[-3::2])
+    assert above - below == 6 and (below < depth < above or (below == 8 > depth))
+    assert check_depth(below) == below and check_depth(above) == above
 
 
 @pytest.mark.parametrize("seeds", [0, -1, 1.5, None])
-def test_the_papers_grid_needs_a_seed(seeds):
-    with pytest.raises((TypeError, ValueError), match=f"seeds must be a whole number from 1 up, got {seeds}"):
-        paper_grid(seeds)
+@pytest.mark.parametrize(
+    "grid", [paper_grid, lambda seeds: degradation_grid(seeds=seeds)], ids=["paper", "degradation"]
+)
+def test_a_grid_needs_a_seed(grid, seeds):
+    with pytest.raises(ValueError, match=f"seeds must be a whole number from 1 up, got {seeds}"):
+        grid(seeds)
