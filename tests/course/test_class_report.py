@@ -32,7 +32,10 @@ def ran(train_error=1.0, test_error=2.0, **settings) -> Record:
     """A record like that of a training: its times and losses are its own to the last digit."""
     recipe = Recipe(**{"epochs": 3, **settings})
     curve = [60.0] * (recipe.epochs - 2) + [30.0 + luck.random(), train_error]
-    curves, times = {"train_error": curve, "test_error": curve}, (luck.random() + 1, luck.random() + 1000)
+    curves, times = (
+        {"train_error": curve, "test_error": [*curve[:-1], test_error]},
+        (luck.random() + 1, luck.random() + 1000),
+    )
     loss = luck.random() + 0.1
     return Record(recipe, train_error, test_error, test_error, None, loss, curves, *times, ENVIRONMENT)
 
