@@ -114,7 +114,7 @@ resnet_course/drills/bug_hunt.py
 resnet_course/drills/questions.py
   one block too many: answer = one + (count - 1) * inner => answer = one + count * inner
 resnet_course/volumes.py
-  a block's first shape: volumes[-1] = replace(volumes[-1], shape=layer.output_shape) => pass
+  a shortcut around one step: reach=len(branch)) => reach=1)
 resnet_course/classroom/assignment.py
   labels exchanged: = torch.arange(len(classes)) => = torch.arange(len(classes)).flip(0)
 resnet_course/classroom/anomalies.py
