@@ -49,7 +49,7 @@ resnet_lib/augment.py
     => padded[:, :, : -2 * PADDING, : -2 * PADDING] = images
   the same crops in every epoch: held.copy_(drawn) => held.copy_(held)
 resnet_lib/recipes.py
-  True counts as 1: if isinstance(value, bool) or not (isinstance => if not (isinstance
+  True counts as 1: isinstance(value, kind) and not isinstance(value, bool) => isinstance(value, kind)
   two layers are a network: if depth < 8 or => if depth < 2 or
   another digest in the file name: digest[:8] => digest[-8:]
 resnet_lib/datasets.py
@@ -61,6 +61,7 @@ resnet_lib/datasets.py
 resnet_lib/files.py
   digest of a download not compared: if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5: => if content:
   set aside over what was set aside: if not free.exists()) => if free)
+  what can't be used stays in its place: it is now {set_aside(path).name}, and => it is now {path.name}, and
   a mirror that trickles after a start: if len(content) - before < LEAST: => if len(content) < LEAST:
 resnet_lib/report.py
   worse by the means alone: min(errors[kind, high]) > max(errors[kind, low]) => mean[kind, high] > mean[kind, low]
@@ -75,6 +76,36 @@ resnet_lib/orderings.py
   no activation at the end: self.end = make_steps(pre_activation, => self.end = make_steps("",
 resnet_lib/figures.py
   colours exchanged: return PLAIN if shortcut == "none" else RESIDUAL => return PLAIN if shortcut else RESIDUAL
+resnet_lib/training.py
+  evaluation in training mode: model.eval()\n    logits => model.train()\n    logits
+  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
+  schedule without the last batch: -(-len(self.labels) // recipe.batch_size) => (len(self.labels) // recipe.batch_size)
+  seed of the order ignored: self.generator.manual_seed(recipe.seed) => self.generator.manual_seed(0)
+  seed of the weights ignored: torch.default_generator.manual_seed(seed) => torch.default_generator.manual_seed(0)
+  held-out error over the test images: evaluate(self.model, *self.held_out) => evaluate(self.model, *self.test)
+  order not restored: self.generator.set_state(state["generator"]) => pass
+resnet_lib/fast.py
+  loss scale left in the gradients: if self.loss_scale != 1: => if self.loss_scale < 1:
+  layout chosen by the other channels: layer.in_channels // layer.groups < 8 => layer.out_channels < 8
+  learning rate not restored: rate = float(group["lr"]) => rate = float(own["lr"])
+resnet_lib/checkpoints.py
+  digest not compared: if digest != hashlib.sha256(content).hexdigest().encode(): => if not digest:
+  checkpoint of another recipe accepted: if saved["recipe"] != asdict(recipe): => if not saved["recipe"]:
+resnet_lib/records.py
+  median for mean: return statistics.mean(values), => return statistics.median(values),
+  biased variance: statistics.stdev(values) => statistics.pstdev(values)
+  record of another recipe accepted: if record.recipe != recipe: => if record.recipe.depth != recipe.depth:
+resnet_lib/experiments.py
+  seeds from 1: for seed in range(check_number("seeds", seeds))
+    => for seed in range(1, check_number("seeds", seeds) + 1)
+  checkpoint left behind: checkpoint.unlink(missing_ok=True) => pass
+resnet_lib/parallel.py
+  an error stops nobody: stop.set() => pass
+  threads not given back: torch.set_num_threads(cores) => pass
+resnet_lib/environment.py
+  a changed checkout not told: "--dirty", "--abbrev => "--abbrev
+resnet_lib/__main__.py
+  augment not handed on: "images", "augment") => "images")
 resnet_course/probes/gradients.py
   the model's own statistics move: model = copy.deepcopy(model).train() => model = model.train()
   momentum not restored: norm.momentum = momentum => pass
