@@ -147,24 +147,24 @@ def add_running(command: Parser, precision: str) -> None:
     add("--json", action="store_true", help="print the runs as one JSON document instead of the table")
 
 
-def choose_recipes(args: argparse.Namespace, dataset: str, precision: str) -> list[Recipe]:
-    if args.command == "paper-cifar10":
-        return paper_grid(args.seeds, dataset, precision)
-    names = ("epochs", "lr", "width", "batch_size", "images", "augment")
-    settings = {name: getattr(args, name) for name in names}
-    return degradation_grid(args.depths, args.shortcuts, args.seeds, dataset=dataset, precision=precision, **settings)
-
-
 def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
     """What to run on which images, having checked that it can: what fails later is no fault of the command."""
     device = choose_device(args.device)
     check_engine(args.engine, args.out)
     precision = choose_precision(device) if args.precision == "auto" else args.precision
-    choose_recipes(args, "unknown yet", precision)  # refuse wrong numbers before a long download
+
+    def recipes_for(dataset: str) -> list[Recipe]:
+        if args.command == "paper-cifar10":
+            return paper_grid(args.seeds, dataset, precision)
+        names = ("epochs", "lr", "width", "batch_size", "images", "augment")
+        settings = {"dataset": dataset, "precision": precision, **{name: getattr(args, name) for name in names}}
+        return degradation_grid(args.depths, args.shortcuts, args.seeds, **settings)
+
+    recipes_for("unknown yet")  # refuse wrong numbers before a long download
     check_folder(args.out)
     kind, colon, place = args.dataset.partition(":")
     dataset = load_dataset(f"{kind}{colon}{os.path.expanduser(place)}", args.data)
-    recipes = choose_recipes(args, dataset.name, precision)
+    recipes = recipes_for(dataset.name)
     dataset.part(recipes[0].images, recipes[0].held_out)
     make_folder(args.out)
     return recipes, dataset

@@ -1,4 +1,4 @@
-"""Records to pictures. Plain is vermillion and residual is blue, in every figure of the book.
+"""Records to pictures: plain is vermillion, residual is blue, and runs that diverged are left out.
 
 The two colours are from Okabe and Ito's palette, which colour-blind readers can tell apart; each has a contrast of at
 least 3 to 1 on the white of a light page and on the dark grey of a dark one.
@@ -81,10 +81,7 @@ def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
 
 
 def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
-    """Training error in percent against depth: a dot a run, and a line through the means over seeds.
-
-    Here and in the other figures, runs that diverged are left out.
-    """
+    """Training error in percent against depth: a dot a run, and a line through the means over seeds."""
     ended = [record for record in records if not record.diverged]
     rows = summarize(ended)
     figure, axes = plt.subplots()
@@ -205,8 +202,10 @@ def _draw_runs(axes: Axes, runs: Sequence[Record], colour: str) -> None:
 
 def _explain_lines(figure: FigureBase, has_bands: bool, columns: int) -> None:
     ink = plt.rcParams["text.color"]
-    names = {"test_error": "test error", "train_error": "training error"}
-    handles: list[Artist] = [Line2D([], [], color=ink, label=names[name], **TRAINING_CURVES[name]) for name in names]
+    handles: list[Artist] = [
+        Line2D([], [], color=ink, label=CURVE_LABELS[name].removesuffix(" (%)"), **TRAINING_CURVES[name])
+        for name in ("test_error", "train_error")
+    ]
     if has_bands:
         handles.append(Patch(color=ink, alpha=0.18, linewidth=0, label="from the lowest to the highest run"))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
