@@ -14,9 +14,26 @@ from resnet_course.checks.runs import RUN_PROPERTIES, judge_run
 from resnet_course.checks.trace import make_run
 from resnet_course.checks.twins import Block, Plan, main_path
 
-# Names of arguments that a stride must not be handed to by place.
-OTHER_ARGUMENTS = ("downsample", "group", "dilation", "kernel", "bias", "pad", "width", "norm", "act", "drop", "chan",
-                   "plane", "expan", "shortcut", "1x1", "1×1", "depth", "num", "dim", "filter")  # fmt: skip
+# Parts of names of arguments that channels, or a stride, must not be handed to by place.
+NO_CHANNELS = ("stride", "act", "norm", "fn", "kernel", "drop", "group", "downsample")
+NO_STRIDE = (
+    *(
+        "downsample",
+        "sample",
+        "group",
+        "dilation",
+        "kernel",
+        "bias",
+        "pad",
+        "width",
+        "norm",
+        "act",
+        "drop",
+        "chan",
+        "dim",
+    ),
+    *("plane", "expan", "shortcut", "1x1", "depth", "num", "filter", "fn", "first", "use"),
+)
 
 
 def check_residual(cls: Callable[..., nn.Module]) -> Report:
@@ -187,9 +204,10 @@ def find_misfit(cls: Any, case: tuple, names: tuple[str, ...]) -> str | None:
     problem = ""
     try:
         inspect.signature(cls).bind(*arguments, **named)
-        third = order[2].lower() if len(order) > 2 and len(arguments) > 2 else ""
-        if len(case) == 3 and any(part in third for part in OTHER_ARGUMENTS):
-            problem = f"the third argument here is {order[2]}"
+        for place, word, parts in ((1, "second", NO_CHANNELS), (2, "third", NO_STRIDE)):
+            name = order[place].lower() if len(order) > place and place < len(arguments) else ""
+            if len(case) == 3 and not problem and any(part in name.removesuffix("_stride") for part in parts):
+                problem = f"the {word} argument here is {order[place]}"
     except TypeError as error:
         problem = str(error)
     except ValueError:  # a builtin without a signature

@@ -7,7 +7,7 @@ gives the numbers, the first place at which they part is told, and no more is cl
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -180,15 +180,15 @@ class Block:
             for line, value, do in self.steps_behind(self.projection):
                 yield Way("conv", line, value, _in_turn(start.do, do) if start else None)
         new = (channels or self.plan.channels[-1]) - self.x.shape[1]
-        for line, value, do in self.steps_on_x():
-            yield Way("x", line, value, do)
+        earlier = [Way("before", line, value) for line, value in list(backward(self.run, self.x))[1:]]
+        for way in [*(Way("x", *steps) for steps in self.steps_on_x()), *earlier]:
+            yield way
             # The paper's option A: every stride-th pixel, and the new channels zero, on both sides or on one.
             for stride in (1, 2):
                 for front in dict.fromkeys((new // 2, 0, new)) if new > 0 or (new == 0 and stride > 1) else ():
-                    pad = _in_turn(do, lambda x, s=stride, f=front: F.pad(x[:, :, ::s, ::s], (0, 0, 0, 0, f, new - f)))
-                    yield Way("option A", line, pad(self.x), pad)
-        for line, value in list(backward(self.run, self.x))[1:]:
-            yield Way("before", line, value)
+                    pad = partial(_option_a, stride=stride, front=front, behind=new - front)
+                    kind = "option A" if way.do else "before"
+                    yield Way(kind, way.line, pad(way.value), _in_turn(way.do, pad) if way.do else None)
         for i, call in enumerate(self.branch[:-1]):
             for steps in self.steps_behind(call):
                 yield Way("behind", str(i + 1), steps.value)
@@ -261,6 +261,10 @@ class Block:
             paths[detached] = paths[detached].detach()
         total = join.weights[0] * paths["branch"] + join.weights[1] * paths["shortcut"]
         return F.relu(total) if join.after else total
+
+
+def _option_a(x: Tensor, stride: int, front: int, behind: int) -> Tensor:
+    return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, front, behind))
 
 
 def _nothing(x: Tensor) -> Tensor:

@@ -412,6 +412,7 @@ def test_a_mistake_in_a_bottleneck_is_told(mistake):
         (check_basic_block, "i, o, downsample", ["takes (i, o, downsample)", "lambda in_channels, channels, stride: "]),
         (check_basic_block, "i, o, groups=1", ["calls Block(6, 12, 2)", "the third argument here is groups"]),
         (check_basic_block, "i, mid, o, stride", ["missing a required argument: 'o'"]),
+        (check_basic_block, "c_in, act_fn, subsample=False, c_out=-1", ["the second argument here is act_fn"]),
         (check_basic_block, "i, o", ["too many positional arguments"]),
     ],
 )
