@@ -38,7 +38,7 @@ def check_parameter_count(parts: Mapping[str, int | None] | int, depth: int = 50
     """
     title = "check_parameter_count"
     alone = is_whole(parts)
-    answers = {"total": int(parts)} if alone else parts
+    answers: Any = {"total": parts} if alone else parts
     problem = _find_problem(answers, (*PARTS, "total"), depth)
     if problem:
         return refuse(title, problem)
@@ -80,11 +80,8 @@ def _count_stage(name: str, plans: list[Plan]) -> tuple[int, Slips]:
     first, rest = plans[0], len(plans) - 1
 
     def convolutions(plan: Plan) -> list[tuple[int, int, int]]:
-        pairs = zip(plan.kernels, plan.channels, plan.channels[1:], strict=False)
-        return [
-            *((kernel, *pair) for kernel, *pair in pairs),
-            *[(1, plan.channels[0], plan.channels[-1])] * plan.projects,
-        ]
+        projections = [(1, plan.channels[0], plan.channels[-1])] * plan.projects
+        return [*zip(plan.kernels, plan.channels, plan.channels[1:], strict=False), *projections]
 
     def count(plan: Plan) -> int:
         return sum(conv_parameters(a, b, kernel) + batchnorm_parameters(b) for kernel, a, b in convolutions(plan))

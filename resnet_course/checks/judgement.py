@@ -150,12 +150,13 @@ def find_wrong_addition(join: Join) -> str:
         (0.5, 0.5): "the average of branch and shortcut is taken: add them",
     }
     scaled = f"{branch:g} times the branch" + ("" if alone else f" plus {shortcut:g} times the shortcut")
-    return told.get(join.weights, f"the sum is scaled, {scaled}: add both as they are")
+    return told.get((branch, shortcut), f"the sum is scaled, {scaled}: add both as they are")
 
 
 def judge_shortcut(block: Block, join: Join, bare_projection: bool) -> Iterator[Line]:
     kind, line, plan = join.kind, join.line, block.plan
-    wrong, unknown = [], []
+    wrong: list[str] = []
+    unknown: list[str] = []
     if kind == "conv":
         name, source = block.name_of(block.projection), block.source[0]
         if source in POOLS:

@@ -111,8 +111,8 @@ def _judge_stage(make: Callable[..., Any], expansion: int, *case: int) -> tuple[
                 for module in in_turn:
                     out = module(out)
     except BaseException as error:  # exit() and an interrupt, too
-        told = Line("wrong", "runs", f"{place}: {describe_error(error)}")
-        return label, [told, *_judge_blocks(runs, expansion, *case)], runs
+        failure = Line("wrong", "runs", f"{place}: {describe_error(error)}")
+        return label, [failure, *_judge_blocks(runs, expansion, *case)], runs
     lines = [Line("right", "runs", "")]
     if out is None:
         told = "nothing: end it with return" if made is None else f"{describe(made)}: return"

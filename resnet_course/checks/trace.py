@@ -39,7 +39,7 @@ class Call:
 
     @property
     def kernel(self) -> tuple[int, int]:
-        return tuple(self.weight.shape[2:])
+        return self.weight.shape[2], self.weight.shape[3]
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -95,9 +95,9 @@ class Recorder(TorchFunctionMode):
         elif call is not None:
             self.calls.remove(call)
         for tensor in tensors_in([out]):
-            tensor._convolutions = history
+            vars(tensor)["_convolutions"] = history
             if name == "pad":
-                tensor._padding = call
+                vars(tensor)["_padding"] = call
         return out
 
 

@@ -84,7 +84,7 @@ class Join(NamedTuple):
     line: str
     do: Callable[[Tensor], Tensor] | None
     operation: str  # "+", or another
-    weights: tuple[float, float]
+    weights: tuple[float, ...]
     after: str
 
 
@@ -132,7 +132,7 @@ class Block:
             following = []
             for line, value, do in front:
                 yield Steps(line, value, do)
-                ways = [("relu", F.relu(value), F.relu)]
+                ways: list[tuple[str, Tensor, Callable]] = [("relu", F.relu(value), F.relu)]
                 ways += [(step_name(call), call.went_out, call.rerun) for call in layers if close(call.came_in, value)]
                 for name, out, then in ways:
                     if len(out) == len(start.value) and not any(close(out, other) for other in seen):
@@ -210,7 +210,7 @@ class Block:
                         # Where the sum has no negative values, a ReLU behind it would not show.
                         hidden = end.line.endswith("relu") and self._fit(parts, self.out)
                         return Join(end, way.kind, way.line, way.do, "+", weights, "" if hidden else after)
-                    operation = self._other_operation(*parts, target)
+                    operation = self._other_operation(end.value, way.value, target)
                     if operation:
                         return Join(end, way.kind, way.line, None, operation, (1.0, 1.0), after)
         return None
