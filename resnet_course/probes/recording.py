@@ -29,11 +29,7 @@ def record_measurements(out: str | Path, names: Iterable[str] = tuple(MEASUREMEN
     """Make or continue the records of these `MEASUREMENTS` in the folder ``out``, NAME.json, and return their paths.
 
     On each core one unit runs in one thread. A file is written anew after each unit; what is in it is not done again.
-    An interrupt (Ctrl-C) keeps the units that are done.
-
-    Raises:
-        ValueError: an ``out`` that is a file.
-        KeyError: an unknown name.
+    An interrupt (Ctrl-C) keeps the units that are done. An ``out`` that is a file is a ValueError.
     """
     folder = make_folder(Path(out))
     return [_record(name, folder / f"{name}.json") for name in names]

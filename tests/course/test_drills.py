@@ -104,6 +104,9 @@ def test_a_bug_shows_in_its_symptom_beside_the_correct_network_and_leaves_the_ra
     bug_hunt.symptom.cache_clear()
     text = " ".join(drills.symptom(number).split())
     assert torch.equal(torch.get_rng_state(), before)
+    bug_hunt.symptom.cache_clear()
+    torch.rand(1)
+    assert " ".join(drills.symptom(number).split()) == text, "drawn from a seed of its own"
     label, broken, correct = re.fullmatch(r"Measured, (.*): (.*); in the correct network (.*)\.", text).groups()
     assert label == entry.evidence.__doc__
     assert broken != correct == CORRECT.get(entry.evidence.__name__, correct)
