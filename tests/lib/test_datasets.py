@@ -56,6 +56,17 @@ def test_a_channel_that_never_changes_is_normalised_to_zero_and_the_others_as_ev
     assert dataset.normalise(images)[:, 1].unique().tolist() == [0]
 
 
+def test_what_is_held_out_is_trained_on_by_no_run_that_holds_out_as_many():
+    images, labels = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1), torch.arange(20)
+    dataset = Dataset("made", 20, images, labels, images, labels)
+    whole, held_images, held_labels = dataset.part(held_out=5)
+    few, again, _ = dataset.part(images=4, held_out=5)
+    assert torch.equal(held_images.flatten(), held_labels) and torch.equal(held_images, again)
+    assert sorted([*whole.train_labels.tolist(), *held_labels.tolist()]) == list(range(20))
+    assert torch.equal(whole.train_images.flatten(), whole.train_labels)
+    assert {*few.train_labels.tolist()} < {*whole.train_labels.tolist()} and len(few.train_labels) == 4
+
+
 # CIFAR-10 and Fashion-MNIST: small ones take the place of the published ones, and there is no mirror
 
 
