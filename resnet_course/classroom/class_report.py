@@ -20,7 +20,7 @@ from resnet_lib.files import write_whole
 from resnet_lib.records import load_records, results_folder, summarize
 from resnet_lib.report import Section, finding, format_error, format_page, format_text, origin, plain_text, tally
 
-BOOK = ("digits", "digits-long", "cifar10-jpg")  # the runs that come with the book
+BOOK = ("digits", "digits-long", "chapters", "cifar10-jpg")  # the runs that come with the book
 BOOK_RULE = (
     "The book's runs stand beside the class's of the same recipe, the seed aside. Where the class has none for a "
     "network and depth, they stand beside those of a similar recipe, which has other images or another width."
