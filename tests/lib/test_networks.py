@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 import resnet_lib
 from resnet_lib import BasicBlock, Bottleneck, CifarResNet, ResNet, cifar_resnet
-from resnet_lib.networks import make_layer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -67,27 +66,12 @@ def test_with_torchvisions_weights_outputs_gradients_and_statistics_are_equal_to
 # Structure; test_arithmetic.py has the parameter counts
 
 
-@pytest.mark.parametrize("name", [*IMAGENET, "plain18", "plain34", "cifar_resnet20", "cifar_resnet110"])
-def test_a_network_has_as_many_weight_layers_as_its_name_says(name):
-    depth = int("".join(filter(str.isdigit, name)))
-    build, arguments = (cifar_resnet, [depth]) if name.startswith("cifar") else (getattr(resnet_lib, name), [])
-    names = [name for name, module in on_meta(build, *arguments).named_modules() if hasattr(module, "weight")]
-    assert len([name for name in names if "conv" in name or name == "fc"]) == depth
-
-
 @pytest.mark.parametrize(
     "build", [lambda shortcut: cifar_resnet(14, shortcut), lambda shortcut: resnet_lib.resnet50(shortcut=shortcut)]
 )
 def test_a_plain_network_has_the_layers_of_its_twins_but_for_the_projections(build):
     plain, padded, projected = (on_meta(build, shortcut).state_dict() for shortcut in ("none", "A", "B"))
     assert list(plain) == list(padded) == [key for key in projected if "downsample" not in key]
-
-
-def test_make_layer_lets_only_its_first_block_change_the_shape():
-    stage = make_layer(Bottleneck, 16, 8, 3, stride=2)
-    assert [block.conv2.stride[0] for block in stage] == [2, 1, 1]
-    assert [block.conv1.in_channels for block in stage] == [16, 32, 32]
-    assert [type(block.downsample) for block in stage] == [nn.Sequential, nn.Identity, nn.Identity]
 
 
 # Any size
@@ -152,13 +136,3 @@ def test_zero_init_residual_starts_a_block_as_relu_of_its_shortcut(block, wide, 
     x = images(2, wide, 6, 6)
     with torch.no_grad():
         assert torch.equal(network.layer1[1](x), network.layer1[1].downsample(x).clamp(min=0))
-
-
-def test_with_the_same_weights_a_plain_network_and_its_twin_differ_by_the_additions_alone():
-    plain, residual = cifar_resnet(14, "none", width=4), cifar_resnet(14, "A", width=4)
-    residual.load_state_dict(plain.state_dict())
-    x = images(2, 3, 8, 8)
-    assert not torch.allclose(plain.eval()(x), residual.eval()(x))
-    for block in (block for block in residual.modules() if isinstance(block, BasicBlock)):
-        block.downsample = None
-    assert torch.equal(plain(x), residual(x))
