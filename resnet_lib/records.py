@@ -95,30 +95,26 @@ def parse_record(content: bytes, name: str) -> Record:
 def _check_outcome(record: Record) -> None:
     """Refuse values that no run can have had: a table made of them would be wrong, or fail far from here."""
 
-    def refuse_unless(holds: bool, name: str, wanted: str) -> None:
-        if not holds:
-            raise ValueError(f"its {name} must be {wanted}, got {getattr(record, name)!r}")
-
-    for name in ("train_error", "test_error", "best_test_error", "held_out_error"):
-        error = 0 if name == "held_out_error" and record.held_out_error is None else getattr(record, name)
-        refuse_unless(_is_number(error, 100), name, "from 0 to 100 %")
-    for name in ("seconds", "images_per_second"):
-        refuse_unless(_is_number(getattr(record, name)), name, "a number from 0 up")
-    refuse_unless(
-        record.train_loss is None or _is_number(record.train_loss), "train_loss", "a number from 0 up or null"
-    )
-    for name in ("curves", "environment"):
-        refuse_unless(isinstance(getattr(record, name), dict), name, "an object")
+    highest = {"train_error": 100, "test_error": 100, "best_test_error": 100, "held_out_error": 100}
+    highest |= {"train_loss": math.inf, "seconds": math.inf, "images_per_second": math.inf}
+    for name, most in highest.items():
+        value = getattr(record, name)
+        may_be_null = name in ("held_out_error", "train_loss")
+        if not (_is_number(value, most) or (value is None and may_be_null)):
+            bound = "up" if most == math.inf else "to 100 %"
+            raise ValueError(f"its {name} must be a number from 0 {bound}{' or null' * may_be_null}, got {value!r}")
+    if not isinstance(record.curves, dict) or not isinstance(record.environment, dict):
+        raise ValueError("its curves and its environment must be objects")
     for name in ("train_error", "test_error"):
         curve: Any = record.curves.get(name)
         is_whole = isinstance(curve, list) and len(curve) == record.recipe.epochs
         if not is_whole or not all(_is_number(value, 100) for value in curve):
             raise ValueError(f"its curve {name} must hold an error from 0 to 100 % for each of its epochs")
-    end = record.curves["test_error"][-1]
-    refuse_unless(record.test_error == end, "test_error", f"the end of its curve, {end}")
+    if record.test_error != (end := record.curves["test_error"][-1]):
+        raise ValueError(f"its test_error must be the end of its curve, {end}, got {record.test_error!r}")
 
 
-def _is_number(value: Any, highest: float = math.inf) -> bool:
+def _is_number(value: Any, highest: float) -> bool:
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_real and math.isfinite(value) and 0 <= value <= highest
 
@@ -185,6 +181,11 @@ class Summary:
     test_std: float | None
     diverged: int = 0
 
+    @property
+    def network(self) -> str:
+        """The kind of network, as a table names it."""
+        return "plain" if self.shortcut == "none" else f"residual, {self.shortcut}"
+
 
 def group_runs(records: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
     """The runs of each network, {(shortcut, depth): runs}: plain networks first, then by shortcut and depth."""
@@ -216,15 +217,18 @@ def format_table(records: Iterable[Record]) -> str:
     """The summaries as a table for a terminal or a notebook, errors in percent."""
     lines = ["network       depth   n   training error %     test error %"]
     for row in summarize(records):
-        network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
-        train_cell = _format_error(row.train_error, row.train_std)
-        test_cell = _format_error(row.test_error, row.test_std)
-        line = f"{network:<12}  {row.depth:>5} {row.n:>3}   {train_cell:>16} {test_cell:>16}"
+        train, test = format_error(row.train_error, row.train_std, 5), format_error(row.test_error, row.test_std, 5)
+        line = f"{row.network:<12}  {row.depth:>5} {row.n:>3}   {train:>16} {test:>16}"
         lines.append(f"{line}   {row.diverged} of {row.n + row.diverged} runs diverged" if row.diverged else line)
     return "\n".join(lines)
 
 
-def _format_error(mean: float, std: float | None) -> str:
+def format_error(mean: float, std: float | None, width: int = 0) -> str:
+    """Mean ± standard deviation, which takes at least ``width`` characters; of one run, the run; of none, a dash.
+
+    >>> format_error(1.0, 0.25), format_error(1.0, 0.25, width=5), format_error(1.0, None), format_error(math.nan, None)
+    ('1.00 ± 0.25', '1.00 ±  0.25', '1.00', '–')
+    """
     if math.isnan(mean):
         return "–"
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:5.2f}"
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:{width or ''}.2f}"

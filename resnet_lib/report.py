@@ -8,7 +8,6 @@ Sources
 He et al. 2016: table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
 """
 
-import math
 import statistics
 import textwrap
 from collections import Counter
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 from resnet_lib.figures import DARK_INK, LIGHT_INK, add_title, draw_pictures, draw_training, save_figure, style
 from resnet_lib.files import write_whole
 from resnet_lib.recipes import PAPER_CIFAR10, Recipe
-from resnet_lib.records import Record, group_runs, load_record, summarize
+from resnet_lib.records import Record, format_error, group_runs, load_record, summarize
 
 # He et al. 2016, table 6: test error in percent, with option A. Of five runs of ResNet-110 the paper gives the best,
 # and their mean and standard deviation.
@@ -52,18 +51,17 @@ def make_report(folder: Path, out: Path | None = None) -> str:
     records, unusable = gather_records(folder)
     sections = [describe(*comparison) for comparison in compare(records).items()]
     not_used = [{"heading": "Files not used", "listed": unusable}] if unusable else []
+    text = format_text(sections + not_used)
     if out is None:
-        return format_text(sections + not_used)
+        return text
     runs = f"{len(records)} run{'s' * (len(records) > 1)}"
-    if form == ".png":
-        write_whole(out, draw_png(sections))
-    elif form == ".txt":
-        write_whole(out, f"{format_text(sections + not_used)}\n".encode())
+    if form == ".html":
+        if rest := sections[MOST_DRAWN:]:
+            rest.insert(0, {"heading": f"Further comparisons, without curves: more than {MOST_DRAWN} are not drawn"})
+        sections = [*map(add_curves, sections[:MOST_DRAWN]), *rest, *not_used]
+        write_whole(out, format_page(f"Report on {runs}", sections).encode())
     else:
-        drawn = [add_curves(section) for section in sections[:MOST_DRAWN]]
-        undrawn = {"heading": f"Further comparisons, without curves: more than {MOST_DRAWN} are not drawn"}
-        rest = [undrawn, *sections[MOST_DRAWN:]] if sections[MOST_DRAWN:] else []
-        write_whole(out, format_page(f"Report on {runs}", drawn + rest + not_used).encode())
+        write_whole(out, draw_png(sections) if form == ".png" else f"{text}\n".encode())
     return "\n".join([f"{runs} of {folder} reported in {out}", *filter(None, [format_text(not_used)])])
 
 
@@ -200,11 +198,10 @@ def describe(shared: Recipe, records: Sequence[Record]) -> Section:
     departing = [name for name, value in vars(shared).items() if value != papers[name]]
     cells = [["network", "depth", "n", "training error %", "test error %", "paper's test error %"]]
     for row in summarize(records):
-        network = "plain" if row.shortcut == "none" else f"residual, {row.shortcut}"
         errors = [format_error(row.train_error, row.train_std), format_error(row.test_error, row.test_std)]
         paper = PAPER_TEST_ERRORS.get(row.depth, "–") if row.shortcut == "A" else "–"
         count = f"{row.n} of {row.n + row.diverged}" if row.diverged else str(row.n)
-        cells.append([network, str(row.depth), count, *errors, paper])
+        cells.append([row.network, str(row.depth), count, *errors, paper])
     beside = "The paper's: He et al. 2016, Table 6; of 110 layers the best of 5 runs (their mean ± deviation)."
     if departing:
         cells = [line[:-1] for line in cells]
@@ -214,17 +211,6 @@ def describe(shared: Recipe, records: Sequence[Record]) -> Section:
         notes.append("Where n is some of all runs, the others diverged: heading, errors and curves are without them.")
     described = {"heading": finding(records), "lead": describe_recipe(shared), "facts": origin(records)}
     return {**described, "cells": cells, "notes": notes, "records": records}
-
-
-def format_error(mean: float, std: float | None) -> str:
-    """Mean ± standard deviation; of one run, the run; of none, a dash.
-
-    >>> format_error(1.0, 0.25), format_error(1.0, None), format_error(math.nan, None)
-    ('1.00 ± 0.25', '1.00', '–')
-    """
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
 # The forms
