@@ -4,30 +4,23 @@ import copy
 
 import pytest
 import torch
-import torchinfo
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import resnet_lib
 from resnet_lib.arithmetic import (
     Cost,
-    LayerTable,
     basic_block_cost,
-    batchnorm_parameters,
     bottleneck_cost,
     cifar_resnet_cost,
-    conv_batchnorm_cost,
     conv_macs,
-    conv_parameters,
     layer_table,
-    linear_parameters,
     output_size,
     resnet_cost,
     shortcut_cost,
-    stages_cost,
 )
 from resnet_lib.blocks import BasicBlock, Bottleneck
-from resnet_lib.networks import cifar_resnet, make_layer
+from resnet_lib.networks import cifar_resnet
 
 IMAGENET = {  # the book's figures: parameters, with biases, multiply-adds; the paper's table 1: 10⁹ "FLOPs"
     18: (11_689_512, 11_694_312, 1_814_073_344, 1.8),
@@ -46,12 +39,6 @@ CIFAR = {  # parameters with option A and B, million multiply-adds with A
 SHORTCUTS = ["none", "A", "B", "C"]
 
 
-@pytest.fixture(scope="module")
-def resnet50_with_biases() -> nn.Module:
-    with torch.device("meta"):
-        return resnet_lib.resnet50(bias=True)
-
-
 def counted_by_pytorch(model: nn.Module, input_size: tuple[int, ...]) -> int:
     """Multiply-adds by PyTorch's own counter, which sees operations, not modules, and counts each as two."""
     device = next(model.parameters()).device
@@ -59,19 +46,6 @@ def counted_by_pytorch(model: nn.Module, input_size: tuple[int, ...]) -> int:
         model.eval()(torch.zeros(1, *input_size, device=device))
     assert counter.get_total_flops() % 2 == 0
     return counter.get_total_flops() // 2
-
-
-def parameters_of(table: LayerTable, kind: str) -> int:
-    return sum(layer.parameters for layer in table.layers if layer.kind == kind)
-
-
-def test_two_3x3_convolutions_of_256_channels_have_17_times_the_weights_of_the_bottleneck():
-    two = 2 * conv_parameters(256, 256, 3)
-    bottleneck = conv_parameters(256, 64, 1) + conv_parameters(64, 64, 3) + conv_parameters(64, 256, 1)
-    assert (two, bottleneck, round(two / bottleneck, 2)) == (1_179_648, 69_632, 16.94)
-    assert 2 * conv_parameters(64, 64, 3) == 73_728, "its partner of equal cost"
-    for block, figure in ((Bottleneck(256, 64), 69_632), (BasicBlock(64, 64), 73_728)):
-        assert parameters_of(layer_table(block, (block.conv1.in_channels, 8, 8)), "Conv2d") == figure
 
 
 @pytest.mark.parametrize("depth", IMAGENET)
@@ -140,33 +114,13 @@ def test_closed_form_and_count_agree_for_every_kind_of_block(block, closed_form,
         assert layer_table(built.downsample, (6, 9, 9)).cost == path
 
 
-def test_closed_form_and_count_agree_for_stages_and_single_layers():
-    stages = nn.Sequential(make_layer(Bottleneck, 8, 8, 2), make_layer(Bottleneck, 32, 16, 3, stride=2))
-    assert layer_table(stages, (8, 9, 9)).cost == stages_cost(bottleneck_cost, 4, 8, [2, 3], 9)
-    stem = nn.Sequential(nn.Conv2d(3, 64, 7, stride=2, padding=3), nn.BatchNorm2d(64))
-    assert layer_table(stem, (3, 32, 32)).cost == conv_batchnorm_cost(3, 64, 7, size=16, bias=True)
-    assert layer_table(stem[1], (64, 4, 4)).cost == Cost(batchnorm_parameters(64), 0)
-    head = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    assert layer_table(head, (1, 8, 8)).cost == Cost(linear_parameters(64, 10), 640)
-
-
 @pytest.mark.parametrize("padding", [0, 1, 3])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+@pytest.mark.parametrize(("kernel_size", "stride"), [(1, 2), (3, 1), (3, 2), (7, 3)])
 def test_output_size_is_that_of_a_real_convolution(kernel_size, stride, padding):
+    layer = nn.Conv2d(1, 1, kernel_size, stride, padding, device="meta")
     for size in (7, 8, 224):
-        real = nn.Conv2d(1, 1, kernel_size, stride, padding, device="meta")(
-            torch.empty(1, 1, size, size, device="meta")
-        )
+        real = layer(torch.empty(1, 1, size, size, device="meta"))
         assert output_size(size, kernel_size, stride, padding) == real.shape[-1]
-
-
-def test_torchinfo_counts_the_same_and_each_batchnorm_value_and_bias_besides(resnet50_with_biases):
-    table = layer_table(resnet50_with_biases, (3, 224, 224))
-    theirs = torchinfo.summary(resnet50_with_biases, (1, 3, 224, 224), device="meta", verbose=0)
-    assert theirs.total_params == table.cost.parameters
-    biases = sum(torch.Size(layer.output_shape).numel() for layer in table.layers if layer.macs)
-    assert theirs.total_mult_adds == table.cost.macs + parameters_of(table, "BatchNorm2d") + biases
 
 
 @pytest.mark.parametrize(
@@ -174,11 +128,8 @@ def test_torchinfo_counts_the_same_and_each_batchnorm_value_and_bias_besides(res
     [
         (nn.Conv2d(8, 12, 3, padding=1, groups=4), (8, 5, 7)),
         (nn.Conv2d(3, 4, (1, 5), dilation=2), (3, 5, 20)),
-        (nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3)), (3, 4, 5)),
         (nn.Linear(7, 9), (3, 5, 7)),
-        (nn.ConvTranspose2d(3, 4, 2, 2), (3, 8, 8)),
         (nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2), (4, 5, 7)),
-        (nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(3, 4, 3)), (3, 4, 5)),
     ],
 )
 def test_layers_that_the_networks_lack_are_counted_as_pytorch_counts_them(layer, input_size):
@@ -215,8 +166,10 @@ def test_rows_stand_in_order_of_execution_and_what_is_used_twice_has_its_paramet
     assert layer_table(shared, (4, 3, 3)).cost == Cost(parameters=16, macs=2 * 16 * 9)
 
 
-def test_the_shapes_are_those_of_the_papers_table_1_and_height_and_width_may_differ(resnet50_with_biases):
-    shapes = {row.name: row.output_shape for row in layer_table(resnet50_with_biases, (3, 224, 448)).layers}
+def test_the_shapes_are_those_of_the_papers_table_1_and_height_and_width_may_differ():
+    with torch.device("meta"):
+        resnet50 = resnet_lib.resnet50()
+    shapes = {row.name: row.output_shape for row in layer_table(resnet50, (3, 224, 448)).layers}
     assert (shapes["conv1"], shapes["maxpool"], shapes["fc"]) == ((64, 112, 224), (64, 56, 112), (1000,))
     for stage, (width, size) in enumerate([(64, 56), (128, 28), (256, 14), (512, 7)], start=1):
         assert shapes[f"layer{stage}.0.relu"] == (4 * width, size, 2 * size)
@@ -234,10 +187,6 @@ def test_the_text_is_aligned_and_ends_with_the_sums():
 # What hides its layers is counted rightly or refused, and a count leaves nothing behind
 
 
-def quantised(model: nn.Module) -> nn.Module:
-    return nn.Sequential(pytest.importorskip("torch.ao.nn.quantized").Conv2d(3, 4, 3), model)
-
-
 def forgetful(model: nn.Module) -> nn.Module:
     model.never = nn.Conv2d(3, 3, 1)
     return model
@@ -246,14 +195,12 @@ def forgetful(model: nn.Module) -> nn.Module:
 HIDING = {
     "traced": lambda model: torch.jit.trace(model, torch.rand(2, 3, 16, 16)),
     "scripted": torch.jit.script,
-    "frozen": lambda model: torch.jit.freeze(torch.jit.script(model)),
     "exported": lambda model: torch.export.export(model, (torch.rand(1, 3, 16, 16),)).module(),
-    "quantised": quantised,
     "with a layer that never runs": forgetful,
 }
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated", "ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated")
 @pytest.mark.parametrize("convert", HIDING.values(), ids=HIDING)
 def test_a_model_that_hides_its_layers_is_refused(convert):
     model = convert(cifar_resnet(8, "B").eval())
@@ -309,7 +256,6 @@ def test_a_count_leaves_modes_hooks_weights_and_random_state_as_they_were_even_a
     ("call", "names"),
     [
         (lambda: layer_table(cifar_resnet(8), (3, 224)), ["(channels, height, width)", "(3, 224)"]),
-        (lambda: layer_table(cifar_resnet(8), 224), ["(channels, height, width)", "224"]),
         (lambda: layer_table(cifar_resnet(8), (3, 0, 32)), ["(channels, height, width)", "(3, 0, 32)"]),
         (lambda: layer_table(cifar_resnet(8), (1, 32, 32)), ["(1, 32, 32)", "3 channels", "got 1"]),
         (lambda: resnet_cost(20), ["depth", "18, 34, 50, 101, 152", "20"]),

@@ -94,51 +94,19 @@ def test_both_loops_compute_the_same_to_the_last_bit(settings):
     check_equal(readable.everything(), fast.everything())
 
 
-def test_the_optimizer_on_a_cpu_is_sgd_with_the_recipes_settings():
-    recipe = replace(RECIPE, lr=0.3, momentum=0.7, weight_decay=0.01)
-    (group,) = make_optimizer(build_model(recipe, FEW), recipe, CPU).param_groups
-    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.3, 0.7, 0.01)
-    assert not group["nesterov"] and not group["dampening"] and not group["fused"]
-
-
 # Half precision
 
 
-def autocast_by_hand(training: Training, dtype: torch.dtype, scale: float) -> Losses:
-    """The same, written out: forward in half precision, the loss in float32, scaled, its gradients scaled back."""
-    losses = []
-    for _ in range(EPOCHS):
-        loss_sum, wrong, order = 0.0, 0, training.order()
-        for batch in order.split(training.recipe.batch_size):
-            labels = training.labels[batch]
-            with torch.autocast("cpu", dtype):
-                logits = training.model.train()(training.images[batch])
-            assert logits.dtype == dtype
-            loss = -logits.to(torch.float32).log_softmax(1)[range(len(batch)), labels].mean()
-            parameters = list(training.model.parameters())
-            for parameter, gradient in zip(parameters, torch.autograd.grad(scale * loss, parameters), strict=True):
-                assert gradient.dtype == parameter.dtype == torch.float32
-                parameter.grad = gradient / scale
-            training.optimizer.step()
-            training.scheduler.step()
-            loss_sum += loss.item() * len(batch)
-            wrong += (logits.argmax(1) != labels).sum().item()
-        losses.append((loss_sum / len(order), 100 * wrong / len(order)))
-    return losses
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_is_autocast_by_hand_with_weights_in_float32(precision):
-    recipe = replace(RECIPE, precision=precision, lr=0.02)
-    training, seen = Training(recipe), set()
+def test_half_precision_is_in_the_convolutions_alone_and_trains_nearly_as_float32(precision):
+    training, seen = Training(replace(RECIPE, precision=precision, lr=0.02)), set()
     for module in training.model.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    ours = training.fast()
+    losses = training.fast()
     assert seen == {getattr(torch, precision)} and not torch.is_autocast_enabled("cpu")
     assert {t.dtype for t in training.everything() if t.is_floating_point()} == {torch.float32}
-    scale = 1.0 if precision == "bfloat16" else fast.FLOAT16_LOSS_SCALE
-    check_close(ours, autocast_by_hand(Training(recipe), getattr(torch, precision), scale), 1e-3, 1.01)
+    check_close(losses, Training(replace(RECIPE, lr=0.02)).fast(), 0.02, 3.0)
 
 
 class Sure(nn.Module):
@@ -175,10 +143,7 @@ def test_the_loss_scale_saves_gradients_that_float16_would_lose(monkeypatch):
     assert gradient_of_a_sure_network("float16").count_nonzero() == 0 < exact.count_nonzero()
 
 
-CAPABILITIES = {(6, 1): "float32", (7, 0): "float16", (7, 5): "float16", (8, 0): "bfloat16", (12, 0): "bfloat16"}
-
-
-@pytest.mark.parametrize(("capability", "precision"), CAPABILITIES.items(), ids=str)
+@pytest.mark.parametrize(("capability", "precision"), [((6, 1), "float32"), ((7, 5), "float16"), ((8, 0), "bfloat16")])
 def test_a_gpus_precision_is_what_its_capability_has_natively(monkeypatch, capability, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     # PyTorch says yes to bfloat16 even where it is emulated.
@@ -186,15 +151,15 @@ def test_a_gpus_precision_is_what_its_capability_has_natively(monkeypatch, capab
     assert choose_precision(GPU) == precision
 
 
-@pytest.mark.parametrize(("amx", "avx512"), [(True, True), (True, False), (False, True), (False, False), (None, None)])
-def test_a_cpus_precision_is_bfloat16_only_with_instructions_for_it(monkeypatch, amx, avx512):
-    for name, has in {"_is_amx_tile_supported": amx, "_is_avx512_bf16_supported": avx512}.items():
-        if has is None:  # a release that can't tell
-            monkeypatch.delattr(torch.cpu, name, raising=False)
-        else:
-            monkeypatch.setattr(torch.cpu, name, lambda has=has: has, raising=False)
-    assert choose_precision(CPU) == ("bfloat16" if amx or avx512 else "float32")
-    assert choose_precision(torch.device("mps")) == "float32"
+@pytest.mark.parametrize("there", [{"amx"}, {"avx512_bf16"}, set()])
+def test_a_cpus_precision_is_bfloat16_only_with_instructions_for_it(monkeypatch, there):
+    for name in ("amx", "avx512_bf16"):
+        function = f"_is_{name.replace('amx', 'amx_tile')}_supported"
+        monkeypatch.setattr(torch.cpu, function, lambda has=name in there: has, raising=False)
+    assert choose_precision(CPU) == ("bfloat16" if there else "float32")
+    for function in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):  # a release that can't tell
+        monkeypatch.delattr(torch.cpu, function)
+    assert choose_precision(CPU) == choose_precision(torch.device("mps")) == "float32"
 
 
 # The captured graph, pretended: what surrounds the capture must put everything back, on whatever device
@@ -280,8 +245,9 @@ def optimizer_of_a_gpu(model: nn.Module, recipe: Recipe, device: torch.device) -
     return torch.optim.SGD(model.parameters(), lr=torch.tensor(recipe.lr), fused=True, **settings)
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "steps"])
-@pytest.mark.parametrize(("first", "then"), [("cpu", "gpu"), ("gpu", "cpu"), ("gpu", "gpu")])
+@pytest.mark.parametrize(
+    ("schedule", "first", "then"), [("one-cycle", "cpu", "gpu"), ("steps", "gpu", "cpu"), ("one-cycle", "gpu", "gpu")]
+)
 def test_a_run_goes_on_on_another_device_with_that_devices_optimizer(tmp_path, monkeypatch, schedule, first, then):
     recipe = replace(RECIPE, schedule=schedule, epochs=4, lr=0.02)
     optimizers = {"cpu": make_optimizer, "gpu": optimizer_of_a_gpu}
@@ -315,20 +281,6 @@ def test_a_gpu_computes_captured_and_eager_what_the_readable_loop_computes_on_a_
     check_close(captured, Training(recipe).readable(), 5e-3, 2.01)  # TF32, usual on a GPU, has 10 bits
     monkeypatch.setattr(FastLoop, "_replay", FastLoop._step)
     check_close(captured, Training(recipe, GPU).fast(), 1e-4, 1.01)
-
-
-@needs_cuda
-def test_capturing_on_a_gpu_changes_no_weight_no_statistic_and_no_momentum():
-    training = Training(RECIPE, GPU)
-    loop = FastLoop(training.model, training.optimizer)
-    weights = training.everything()
-    loop._capture(training.images, training.labels, torch.arange(32, device=GPU))
-    check_equal(training.everything()[: len(weights)], weights)
-    assert all(not state["momentum_buffer"].any() for state in training.optimizer.state.values()), "as at the start"
-    loop.train_epoch(training.images, training.labels, training.order(), 32, training.scheduler)
-    before = [*training.everything(), loop.loss_sum.clone(), loop.wrong.clone()]
-    loop._capture(training.images, training.labels, torch.arange(17, device=GPU))
-    check_equal([*training.everything(), loop.loss_sum, loop.wrong], before)
 
 
 @needs_cuda

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -68,7 +69,7 @@ def test_the_text_report_has_finding_settings_aligned_final_errors_and_origin(tm
 
 
 def test_the_papers_errors_stand_beside_option_a_of_its_own_recipe_only():
-    recipes = [*paper_grid(seeds=1), replace(PAPER_CIFAR10, shortcut="B")]
+    recipes = [*paper_grid(1, precision="bfloat16"), replace(PAPER_CIFAR10, shortcut="B", precision="bfloat16", seed=3)]
     ((shared, records),) = compare(replace(run(), recipe=recipe) for recipe in recipes).items()
     heading, *lines = describe(shared, records)["cells"]
     assert "paper" in heading[5]
@@ -81,26 +82,10 @@ def test_the_papers_errors_stand_beside_option_a_of_its_own_recipe_only():
     }
 
 
-@pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"seed": 3}, {"shortcut": "none"}], ids=str)
-def test_precision_seed_and_shortcut_are_no_departures_from_the_paper(tmp_path, change):
-    recipe = replace(PAPER_CIFAR10, **change)
-    assert "Table 6" in make_report(saved([replace(run(epochs=recipe.epochs), recipe=recipe)], tmp_path))
-
-
 CHANGES = [
-    {"dataset": "cifar10-jpg-0123abcd"},
-    {"width": 8},
-    {"epochs": 10},
-    {"batch_size": 64},
-    {"lr": 0.02},
-    {"momentum": 0.8},
-    {"weight_decay": 0.0},
-    {"schedule": "one-cycle"},
-    {"augment": False},
-    {"images": 20000},
-    {"held_out": 0},
-    {"warm_up": True},
-    {"depth": 110},  # without its warm-up
+    *[{"dataset": "cifar10-jpg-0123abcd"}, {"width": 8}, {"epochs": 10}, {"batch_size": 64}, {"lr": 0.02}],
+    *[{"momentum": 0.8}, {"weight_decay": 0.0}, {"schedule": "one-cycle"}, {"augment": False}, {"images": 20000}],
+    *[{"held_out": 0}, {"warm_up": True}, {"depth": 110}],  # the last without its warm-up
 ]
 
 
@@ -121,13 +106,7 @@ def test_a_departure_takes_the_papers_errors_away_is_named_and_is_never_averaged
     assert "paper's test error" not in text and "Table 6" not in text
     (name,) = change
     assert f"in {'warm_up' if name == 'depth' else name}." in text
-    assert name == "precision" or len(set(map(describe_recipe, comparisons))) == 2, "the settings tell them apart"
-
-
-def test_depths_shortcuts_and_seeds_are_compared_with_each_other():
-    records = runs_of({(shortcut, depth): [1, 2] for shortcut in ("none", "A", "B") for depth in (8, 14)})
-    ((shared, together),) = compare(records).items()
-    assert len(describe(shared, together)["cells"]) == 1 + 6 and together == records
+    assert len(set(map(describe_recipe, comparisons))) == 2, "the settings tell them apart"
 
 
 # The finding
@@ -140,17 +119,11 @@ def test_depths_shortcuts_and_seeds_are_compared_with_each_other():
             {("none", 8): [1, 2], ("none", 56): [60, 61], ("A", 8): [1, 1], ("A", 56): [0, 1]},
             "56 plain layers train worse than 8; 56 residual layers do not",
         ),
-        ({("none", 8): [1, 2], ("none", 56): [60, 61]}, "56 plain layers train worse than 8"),
         (
             {("none", 8): [0, 0], ("none", 56): [60, 61], ("A", 8): [0, 0], ("A", 56): [0.3, 0.5]},
             "56 layers train worse than 8: plain by 60.5 points, residual by 0.4 points",
         ),
-        # No degradation, the reverse of it, runs that overlap, a residual mean that is higher but not clearly:
-        (
-            {("none", 8): [5, 7], ("none", 20): [5, 7], ("A", 8): [3, 3], ("A", 20): [2, 2]},
-            "Training error at 8 and 20 layers: plain 6.0 and 6.0 %, residual 3.0 and 2.0 %",
-        ),
-        ({("none", 8): [9, 9], ("none", 20): [1, 1]}, "Training error at 8 and 20 layers: plain 9.0 and 1.0 %"),
+        # Runs that overlap, a residual mean that is higher but not clearly:
         ({("none", 8): [1, 6], ("none", 20): [5, 9]}, "Training error at 8 and 20 layers: plain 3.5 and 7.0 %"),
         (
             {("none", 8): [1, 1], ("none", 20): [9, 9], ("A", 8): [1, 3], ("A", 20): [2, 4]},
@@ -167,12 +140,6 @@ def test_depths_shortcuts_and_seeds_are_compared_with_each_other():
             "20 plain layers train worse than 8; 20 residual layers do not",
         ),
         ({("none", 56): [60], ("A", 56): [0.25]}, "Training error: plain-56 60.0 %, residual-56 0.2 %"),
-        ({("none", 8): [60], ("A", 56): [0.5]}, "Training error: plain-8 60.0 %, residual-56 0.5 %"),
-        ({("A", 8): [1, 3]}, "Training error: residual-8 2.0 %"),
-        (
-            {("A", 8): [1], ("A", 20): [2], ("B", 8): [3], ("B", 20): [4]},
-            "Training error at 8 and 20 layers: residual A 1.0 and 2.0 %, residual B 3.0 and 4.0 %",
-        ),
         (
             {("none", 8): [1, 1], ("none", 20): [9, 9], ("A", 8): [1, 1], ("A", 20): [1, 1], ("B", 8): [1, 1]}
             | {("B", 20): [3, 3]},
@@ -209,13 +176,10 @@ def changed(path: Path, **changes) -> None:
 
 
 UNUSABLE: dict[str, Callable[[Path], object]] = {
-    "empty": lambda path: path.write_bytes(b""),
     "nested without end": lambda path: path.write_text("[" * 200_000, encoding="utf-8"),
     "a folder": lambda path: path.mkdir(),
     "no curves": lambda path: changed(path, curves={}),
-    "the same run again": lambda path: path.write_text(
-        (path.parent / THREE_SEEDS[0].recipe.file_name).read_text(encoding="utf-8"), encoding="utf-8"
-    ),
+    "the same run again": lambda path: shutil.copy(path.parent / THREE_SEEDS[0].recipe.file_name, path),
 }
 if hasattr(os, "mkfifo"):
     UNUSABLE["a pipe"] = lambda path: os.mkfifo(path)
@@ -246,11 +210,9 @@ def test_with_out_the_files_written_and_not_used_are_printed(tmp_path, suffix):
 
 REFUSED = {
     "no folder": ("nowhere", None, "nowhere"),
-    "a file": ("file", None, "file"),
     "no record": ("empty", None, "empty holds no record"),
     "broken files alone": ("broken", None, "broken holds no record of a run (*.json); a.json: "),
     "another ending": ("nowhere", "report.pdf", ".txt, .png or .html, got"),
-    "no ending": ("nowhere", "report", ".txt, .png or .html"),
     "an out that is a folder": ("runs", "x.html", "x.html"),
     "too many for one picture": ("widths", "x.png", "at most 1 comparisons, got 2"),
 }
@@ -261,7 +223,6 @@ def test_what_cannot_be_reported_is_refused_in_one_sentence(tmp_path, monkeypatc
     monkeypatch.setattr(report, "MOST_IN_PNG", 1)
     for name in ("empty", "broken", "x.html"):
         (tmp_path / name).mkdir()
-    (tmp_path / "file").touch()
     (tmp_path / "broken" / "a.json").write_text("{}", encoding="utf-8")
     saved(THREE_SEEDS, tmp_path / "runs")
     saved([run(), run(width=16)], tmp_path / "widths")
