@@ -76,13 +76,6 @@ def test_a_link_is_refused_and_followed_nowhere(root, tmp_path_factory):
     assert [path.name for path in shared.iterdir()] == ["file"]
 
 
-def test_an_old_python_is_told_what_to_say(root, monkeypatch):
-    monkeypatch.setattr("sys.version_info", (3, 8, 1))
-    with pytest.raises(SystemExit, match=r"3\.11 or newer.*PYTHON="):
-        environment.renew("book", root)
-    assert not (root / ".venv").exists()
-
-
 def test_every_package_that_the_project_names_is_in_the_lock():
     import tomllib
 

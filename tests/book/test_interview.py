@@ -302,11 +302,6 @@ def test_a_card_holds_question_answers_evidence_and_tags(tmp_path):
     assert tags.split() == ["topic::bottleneck", "level::warm-up"]
 
 
-def test_a_second_build_is_the_same_file(tmp_path):
-    first = write_sample_deck(tmp_path / "first").read_bytes()
-    assert first == write_sample_deck(tmp_path / "second").read_bytes()
-
-
 IDS = "select notes.guid, notes.mid, cards.did, cards.ord from notes join cards on cards.nid = notes.id"
 
 

@@ -48,13 +48,6 @@ def test_the_cheat_sheet_holds_the_values_of_the_checks(site):
     assert sorted(cells) == sorted(expected)
 
 
-def test_script_and_style_are_small_and_on_these_pages_alone(site):
-    static = ROOT / "book" / "_static"
-    assert sum((static / name).stat().st_size for name in ("interview.js", "interview.css")) < 20_000
-    assert "interview.js" in text_of(site, "quiz")
-    assert "interview.js" not in (site / "book" / "status.html").read_text(encoding="utf-8")
-
-
 def test_a_link_finds_its_section_or_is_left_to_sphinx_which_warns():
     title = nodes.reference("", "", nodes.Text("3.2 Two blocks"), anchorname="#two-blocks")
     env = SimpleNamespace(tocs={"notebooks/03": nodes.bullet_list("", title)})

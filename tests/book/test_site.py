@@ -122,13 +122,6 @@ def test_pictures_come_when_they_are_near_and_their_place_is_kept(site):
         assert 'loading="lazy"' in tag and re.search(r"\b(width=|height[=:])", tag) and 'alt="' in tag, tag
 
 
-def test_works_are_items_of_their_list_and_an_empty_corner_of_a_table_is_no_heading(site):
-    text = text_of(site, PROSE)
-    assert re.search(r' role="list" class="citation-list">\s*<div class="citation"[^>]* role="listitem">', text)
-    for page in all_pages(site):
-        assert not re.search('doc-biblioentry|<th class="head">(<p></p>)?</th>', text_of(site, page)), page
-
-
 def test_the_site_s_first_page_leads_to_the_front_page_without_a_script(site):
     text = text_of(site, "index.html")
     assert '<html lang="en">' in text and "<title>" in text and '<a href="book/intro.html">' in text

@@ -1,7 +1,6 @@
 """Reading and running times on the pages: the records' own, and a reader's pace."""
 
 import re
-from importlib.metadata import version
 
 import pytest
 import times
@@ -19,11 +18,6 @@ def words_of(page: str) -> str:
 @pytest.fixture(scope="module")
 def chapters(site) -> dict[str, str]:
     return {path.stem: words_of((site / "notebooks" / f"{path.stem}.html").read_text("utf-8")) for path in CHAPTERS}
-
-
-@pytest.fixture(scope="module")
-def status(site) -> str:
-    return words_of((site / "book" / "status.html").read_text("utf-8"))
 
 
 def page_of(words: int, code: int, output: int) -> nodes.document:
@@ -57,13 +51,3 @@ def test_the_sums_on_the_front_page_are_those_of_the_chapters(chapters, site):
         ".", " ."
     )
     assert f"Chapter 1 , about {minutes[0]} minutes to read" in front
-
-
-def test_the_status_has_every_run_and_the_versions_of_this_build(status):
-    for chapter, run in RECORD.items():
-        where = run["environment"]
-        machine = f"{where['device_name']}, {where['cores']} cores, {where['system']}"
-        versions = f"Python {where['python']}, torch {where['torch']} {times.whole(where['date'])}"
-        assert f"{chapter} {run['seconds']} s {machine} {versions}" in status
-    for package in times.PACKAGES:
-        assert f"{package} {version(package)}" in status

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import nbformat
@@ -89,10 +88,6 @@ def replace_cell(cells, begins, source):
     cell.source = source
 
 
-def another_student(cells):
-    patch(cells, "STUDENT_NUMBER = 2", "STUDENT_NUMBER = 20260001")
-
-
 def in_another_style(cells):
     replace_cell(cells, "class Block", STYLE_BLOCK)
     replace_cell(cells, "def block_parameters", STYLE_COUNT)
@@ -138,7 +133,6 @@ def endless(cells):
 # How each is made from the solution, what it is to get, and what its author is to read.
 PLANTED = {
     "solution": (lambda cells: None, FULL, ["without an error"]),
-    "solution of another student": (another_student, FULL, ["without an error"]),
     "correct in another style": (in_another_style, FULL, ["without an error"]),
     "no shortcut": (without_shortcut, {**FULL, "q1": 4 + 3}, ["addition: Block(6, 6, 1): the shortcut is never added"]),
     "test error for training error": (
@@ -210,17 +204,6 @@ def test_submission_gets_its_points_and_feedback(planted, built, tmp_path):
     assert points == expected, text
     for sentence in feedback:
         assert sentence in text, text
-
-
-def test_records_that_were_handed_in_count_for_nothing(built, tmp_path):
-    notebook = read(built / "solution" / SOURCE.name)
-    crashing(notebook.cells)
-    nbformat.write(notebook, tmp_path / SOURCE.name)
-    with zipfile.ZipFile(tmp_path / "submission-2.zip", "w") as archive:
-        archive.write(tmp_path / SOURCE.name, SOURCE.name)
-        archive.writestr("records/typed.json", "{}")
-    points, _ = grade(tmp_path / "submission-2.zip", built / "degradation-autograder.zip", tmp_path)
-    assert points == {**FULL, "q3": 4, "q4": 0}
 
 
 def test_the_same_source_gives_the_same_files(built, tmp_path):

@@ -65,7 +65,7 @@ STAGE_MISTAKES = {
     "wrong arguments": ("num_blocks, stride=1", "num_blocks", "runs", "5 were given"),
     "a flag for the stride": ("stride if i == 0 else 1", "stride > 1", "runs", "takes a number for its stride, got"),
     "exit": ("    layers = []", "    raise SystemExit\n    layers = []", "runs", "SystemExit"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", STAGE_MISTAKES)
@@ -79,12 +79,10 @@ def test_a_mistake_in_a_stage_is_told(mistake):
     [
         (("stride if i == 0 else 1", "stride"), {FIRST: "[2, 2] instead of [2, 1]", "shapes": "16 channels of 2×2"}),
         (("stride if i == 0 else 1", "1"), {FIRST: "[1, 1] instead of [2, 1]", "shapes": "16 channels of 8×6"}),
-        (
-            ("(in_channels, channels,", "(in_channels, channels * block.expansion,"),
-            {"channels": "every block takes channels, and widens it itself", "shapes": "128 channels"},
-        ),
+        (("(in_channels, channels,", "(in_channels, channels * block.expansion,"),
+         {"channels": "every block takes channels, and widens it itself", "shapes": "128 channels"}),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_in_a_stage_that_changes_its_shape_is_told(edit, told):
     assert_told(check_make_layer(learn(MAKE_LAYER, edit)), told)
 
@@ -175,14 +173,10 @@ def test_a_right_network_passes(make, depth, num_classes):
         (lambda: networks.cifar_resnet(8, "C"), 8, "shortcut", "option C"),
         (lambda: networks.cifar_resnet(8), 8, "shortcut", "option A"),
         (lambda: small(), 8, "width", "4 channels in the first stage; the paper has 16"),
-        (
-            lambda: learn(NETWORK, ("nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(7)"))(blocks.BasicBlock, (2, 2, 2, 2)),
-            18,
-            "image size",
-            "only 224×224",
-        ),
+        (lambda: learn(NETWORK, ("nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(7)"))(blocks.BasicBlock, (2, 2, 2, 2)), 18,
+         "image size", "only 224×224"),
     ],
-)
+)  # fmt: skip
 def test_what_is_worth_knowing_of_a_network_is_a_note(make, depth, name, phrase):
     report = check_resnet(make(), depth, 10)
     assert report.ok and phrase in texts(report, "note")[name], report
@@ -193,54 +187,32 @@ SMALL_MISTAKES = {
     "another depth": ({"counts": (1, 2, 1)}, [], {STAGES: "[1, 2, 1] blocks; ResNet-8 has [1, 1, 1]", TOTAL: "(+"}),
     "no BatchNorm": ({}, [("nn.BatchNorm2d(4),", "")], {"stem": "no BatchNorm follows", TOTAL: "(-8)"}),
     "no ReLU": ({}, [("nn.ReLU(inplace=True),", "")], {"stem": "the ReLU behind BatchNorm is missing"}),
-    "a pooling": (
-        {},
-        [("nn.ReLU(inplace=True),", "nn.ReLU(), nn.MaxPool2d(3, 2, 1),")],
-        {"stem": "put nn.Identity() in its place"},
-    ),
+    "a pooling": ({}, [("nn.ReLU(inplace=True),", "nn.ReLU(), nn.MaxPool2d(3, 2, 1),")],
+     {"stem": "put nn.Identity() in its place"}),
     "widths not doubled": ({}, [("4 * 2**i", "4 * (i + 1)")], {STAGES: "4, 8, 16 channels", TOTAL: "", "head": "12"}),
     "softmax": ({}, [("return self.fc(x)", "return self.fc(x).softmax(1)")], {"head": "cross_entropy applies softmax"}),
-    "two linear layers": (
-        {},
-        [
-            ("nn.Linear(in_channels", "nn.Sequential(nn.Linear(16, 16), nn.Linear(in_channels"),
-            ("classes)\n\n", "classes))\n\n"),
-        ],
-        {"head": "2 linear layers run", TOTAL: "(+272)"},
-    ),
+    "two linear layers": ({},
+     [("nn.Linear(in_channels", "nn.Sequential(nn.Linear(16, 16), nn.Linear(in_channels"),
+     ("classes)\n\n", "classes))\n\n")], {"head": "2 linear layers run", TOTAL: "(+272)"}),
     "not pooled": ({}, [("self.pool(x)", "x")], {"head": "gets 1024 features, an image flattened", "runs": "mat1"}),
     "not flattened": ({}, [(".flatten(1)", "")], {"head": "gets shape (2, 16, 1, 1): flatten it", "runs": "mat1"}),
     "maximum": ({}, [("AdaptiveAvgPool2d", "AdaptiveMaxPool2d")], {"head": "takes the maximum"}),
-    "stride in the first stage": (
-        {},
-        [("2 if i > 0 and j == 0 else 1", "2")],
-        {"stride": "stage 1, block 1: the strides along the branch are 2, 1, not 1, 1", TOTAL: ""},
-    ),
-    "a shared block": (
-        {"counts": (2, 2, 2)},
-        [("stages.append(", "stages.append(stages[-1] if j == 1 and i == 0 else ")],
-        {"a layer for each place": "stages.0.conv1, stages.0.bn1, stages.0.conv2 and 1 more runs in", TOTAL: ""},
-    ),
-    "dropout": (
-        {},
-        [("self.fc(x)", "self.fc(nn.Dropout()(x))")],
-        {"no randomness": "dropout is left in", "evaluation mode": ""},
-    ),
+    "stride in the first stage": ({}, [("2 if i > 0 and j == 0 else 1", "2")],
+     {"stride": "stage 1, block 1: the strides along the branch are 2, 1, not 1, 1", TOTAL: ""}),
+    "a shared block": ({"counts": (2, 2, 2)},
+     [("stages.append(", "stages.append(stages[-1] if j == 1 and i == 0 else ")],
+     {"a layer for each place": "stages.0.conv1, stages.0.bn1, stages.0.conv2 and 1 more runs in", TOTAL: ""}),
+    "dropout": ({}, [("self.fc(x)", "self.fc(nn.Dropout()(x))")],
+     {"no randomness": "dropout is left in", "evaluation mode": ""}),
     "detached": ({}, [("self.stem(x))", "self.stem(x)).detach()")], {"gradients": "stem.0.weight"}),
-    "nothing added": (
-        {"block": mistaken("nothing is added")},
-        [],
-        {"addition": "stage 1, block 1: the shortcut is nev"},
-    ),
+    "nothing added": ({"block": mistaken("nothing is added")}, [],
+     {"addition": "stage 1, block 1: the shortcut is nev"}),
     "ReLU too early": ({"block": mistaken("ReLU before the addition")}, [], {"steps": "comes before the addition"}),
-    "a bare projection": (
-        {"block": mistaken("projection without BatchNorm")},
-        [],
-        {"shortcut": "stage 2, block 1: no BatchNorm follows the projection (stages.1.shortcut.0)", TOTAL: "(-48)"},
-    ),
+    "a bare projection": ({"block": mistaken("projection without BatchNorm")}, [],
+     {"shortcut": "stage 2, block 1: no BatchNorm follows the projection (stages.1.shortcut.0)", TOTAL: "(-48)"}),
     "a kernel of 5": ({"block": mistaken("a kernel of 5")}, [], {"convolutions": "stage 1, block 1: con", TOTAL: ""}),
     "not a number": ({}, [("self.fc(x)", "self.fc(x) / 0 * 0")], {"output": "NaN comes out"}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", SMALL_MISTAKES)
@@ -252,43 +224,21 @@ def test_a_mistake_in_a_network_is_told(mistake):
 @pytest.mark.parametrize(
     ("make", "depth", "told"),
     [
-        (
-            lambda: learn(NETWORK, ("nn.MaxPool2d(3, stride=2, padding=1),", ""))(blocks.BasicBlock, (2, 2, 2, 2)),
-            18,
-            {"stem": "max pooling is missing"},
-        ),
-        (
-            lambda: learn(NETWORK)(blocks.Bottleneck, (2, 4, 6, 3)),
-            50,
-            {STAGES: "the stages have [2, 4, 6, 3] blocks; ResNet-50 has [3, 4, 6, 3]", TOTAL: "(-70,400)"},
-        ),
-        (
-            lambda: learn(NETWORK)(blocks.BasicBlock, (3, 4, 6, 3)),
-            50,
-            {STAGES: "ResNet-50 is built of bottlenecks", "head": "512 · expansion", TOTAL: ""},
-        ),
-        (
-            lambda: torchvision.models.resnet18(num_classes=10, norm_layer=lambda c: nn.GroupNorm(8, c)),
-            18,
-            {"norms": "another norm than BatchNorm runs: GroupNorm"},
-        ),
-        (
-            lambda: torchvision.models.resnext50_32x4d(num_classes=10),
-            50,
-            {"convolutions": "has 32 groups, as ResNeXt has", TOTAL: ""},
-        ),
-        (
-            lambda: OrderedResNet(8, ORDERINGS["full pre-activation"]),
-            8,
-            {"steps": "pre-activation, the second ResNet paper's: the shortcuts carry what comes before `bn relu`"},
-        ),
-        (
-            lambda: networks.plain18(10),
-            18,
-            {"addition": "stage 1, block 1: the shortcut is never added", TOTAL: ""},
-        ),
+        (lambda: learn(NETWORK, ("nn.MaxPool2d(3, stride=2, padding=1),", ""))(blocks.BasicBlock, (2, 2, 2, 2)), 18,
+         {"stem": "max pooling is missing"}),
+        (lambda: learn(NETWORK)(blocks.Bottleneck, (2, 4, 6, 3)), 50,
+         {STAGES: "the stages have [2, 4, 6, 3] blocks; ResNet-50 has [3, 4, 6, 3]", TOTAL: "(-70,400)"}),
+        (lambda: learn(NETWORK)(blocks.BasicBlock, (3, 4, 6, 3)), 50,
+         {STAGES: "ResNet-50 is built of bottlenecks", "head": "512 · expansion", TOTAL: ""}),
+        (lambda: torchvision.models.resnet18(num_classes=10, norm_layer=lambda c: nn.GroupNorm(8, c)), 18,
+         {"norms": "another norm than BatchNorm runs: GroupNorm"}),
+        (lambda: torchvision.models.resnext50_32x4d(num_classes=10), 50,
+         {"convolutions": "has 32 groups, as ResNeXt has", TOTAL: ""}),
+        (lambda: OrderedResNet(8, ORDERINGS["full pre-activation"]), 8,
+         {"steps": "pre-activation, the second ResNet paper's: the shortcuts carry what comes before `bn relu`"}),
+        (lambda: networks.plain18(10), 18, {"addition": "stage 1, block 1: the shortcut is never added", TOTAL: ""}),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_in_a_network_for_imagenet_is_told(make, depth, told):
     assert_told(check_resnet(make(), depth, 10), told)
 
@@ -344,19 +294,17 @@ def cifar_form(network=None, **changes):
         (lambda: cifar_form(networks.resnet18(10)), 18),
         (lambda: cifar_form(conv1=nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False))), 18),
     ],
-)
+)  # fmt: skip
 def test_the_form_for_small_images_is_right(network, depth):
     assert_right(check_cifar_form(network(), depth))
 
 
 CIFAR_MISTAKES = {
-    "unchanged": (
-        lambda: networks.resnet18(10),
-        {"stem": "7×7, to 64 channels, with stride 2; for images of 32×32", "parameters": "(+7,680)"},
-    ),
+    "unchanged": (lambda: networks.resnet18(10),
+     {"stem": "7×7, to 64 channels, with stride 2; for images of 32×32", "parameters": "(+7,680)"}),
     "max pooling left": (lambda: cifar_form(maxpool=nn.MaxPool2d(3, 2, 1)), {"stem": "a max pooling stands behind"}),
     "no padding": (lambda: cifar_form(conv1=nn.Conv2d(3, 64, 3, bias=False)), {"stem": "makes 30 of 32 pixels"}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", CIFAR_MISTAKES)

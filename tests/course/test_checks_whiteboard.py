@@ -82,62 +82,44 @@ def test_a_right_fold_of_any_style_is_right(style):
 
 WEIGHT, OUTPUT = "conv.weight * scale[:, None, None, None]", "it differs from that of both layers"
 FOLD_MISTAKES = {
-    "eps forgotten": (
-        [("(bn.running_var + bn.eps)", "bn.running_var")],
-        {"weight": "bn.eps is missing", "output": OUTPUT},
-    ),
+    "eps forgotten": ([("(bn.running_var + bn.eps)", "bn.running_var")],
+     {"weight": "bn.eps is missing", "output": OUTPUT}),
     "eps written down": ([("bn.eps", "1e-5")], {"weight": "bn.eps is missing", "output": OUTPUT}),
-    "eps outside the root": (
-        [("(bn.running_var + bn.eps).sqrt()", "(bn.running_var.sqrt() + bn.eps)")],
-        {"weight": "eps stands under the root", "output": OUTPUT},
-    ),
+    "eps outside the root": ([("(bn.running_var + bn.eps).sqrt()", "(bn.running_var.sqrt() + bn.eps)")],
+     {"weight": "eps stands under the root", "output": OUTPUT}),
     "no root": ([(".sqrt()", "")], {"weight": "the root is missing", "output": OUTPUT}),
     "no gamma": ([("bn.weight /", "1 /")], {"weight": "γ, is missing", "output": OUTPUT}),
     "no variance": ([(" / (bn.running_var + bn.eps).sqrt()", "")], {"weight": "variance", "output": OUTPUT}),
     "weight left": ([(WEIGHT, "conv.weight")], {"weight": "still the convolution's", "output": OUTPUT}),
     "weight doubled": ([(WEIGHT, f"2 * {WEIGHT}")], {"weight": "it is not the convolution's times", "output": OUTPUT}),
-    "channels in scaled": (
-        [(WEIGHT, "conv.weight * scale[: conv.weight.shape[1]][None, :, None, None]")],
-        {"weight": "scaled along the channels in", "output": OUTPUT},
-    ),
+    "channels in scaled": ([(WEIGHT, "conv.weight * scale[: conv.weight.shape[1]][None, :, None, None]")],
+     {"weight": "scaled along the channels in", "output": OUTPUT}),
     "bias of the convolution lost": ([("(bias - bn", "(0 - bn")], {"bias": "own bias is missing", "output": OUTPUT}),
-    "bias of the convolution unscaled": (
-        [("(bias - bn.running_mean) * scale", "bias - bn.running_mean * scale")],
-        {"bias": "goes through BatchNorm as well", "output": OUTPUT},
-    ),
+    "bias of the convolution unscaled": ([("(bias - bn.running_mean) * scale", "bias - bn.running_mean * scale")],
+     {"bias": "goes through BatchNorm as well", "output": OUTPUT}),
     "no mean": ([("(bias - bn.running_mean)", "bias")], {"bias": "the running mean is missing", "output": OUTPUT}),
-    "mean unscaled": (
-        [("(bias - bn.running_mean) * scale", "bias * scale - bn.running_mean")],
-        {"bias": "must be scaled", "output": OUTPUT},
-    ),
+    "mean unscaled": ([("(bias - bn.running_mean) * scale", "bias * scale - bn.running_mean")],
+     {"bias": "must be scaled", "output": OUTPUT}),
     "mean added": ([("bias - bn", "bias + bn")], {"bias": "subtracted, not added", "output": OUTPUT}),
     "no beta": ([(" + bn.bias", "")], {"bias": "β, is missing", "output": OUTPUT}),
     "another bias": ([("+ bn.bias", "+ 2 * bn.bias")], {"bias": "it is not (b − mean)", "output": OUTPUT}),
     "no bias": ([("return folded", "return folded.weight, None")], {"shapes": "there is no bias"}),
     "a scalar bias": ([("return folded", "return folded.weight, folded.bias[0]")], {"shapes": "the bias has shape ()"}),
-    "weight turned": (
-        [("return folded", "return folded.weight.flatten(1), folded.bias")],
-        {"shapes": "the weight has shape (6, 54) instead of (6, 6, 3, 3)"},
-    ),
+    "weight turned": ([("return folded", "return folded.weight.flatten(1), folded.bias")],
+     {"shapes": "the weight has shape (6, 54) instead of (6, 6, 3, 3)"}),
     "stride lost": ([("stride=conv.stride, ", "")], {"output": "take stride, padding and groups over"}),
     "padding lost": ([("padding=conv.padding,", "")], {"output": "take stride, padding and groups over"}),
     "groups lost": ([("groups=conv.groups,", "")], {"output": "what it returns fails on 6 channels: RuntimeError"}),
     "nothing returned": ([("return folded", "pass")], {"returns a convolution": "it returns nothing"}),
-    "BatchNorm kept": (
-        [("return folded", "return nn.Sequential(folded, bn)")],
-        {"returns a convolution": "still holds a BatchNorm"},
-    ),
+    "BatchNorm kept": ([("return folded", "return nn.Sequential(folded, bn)")],
+     {"returns a convolution": "still holds a BatchNorm"}),
     "a number returned": ([("return folded", "return 3")], {"returns a convolution": "an object of type int"}),
     "no tensors": ([("return folded", "return 3, 4")], {"returns a convolution": "must both be tensors"}),
     "an error": ([("return folded", "return folded.wieght")], {"runs": "it fails: AttributeError"}),
-    "BatchNorm changed": (
-        [("return folded", "bn.running_mean.zero_(); return folded")],
-        {"BatchNorm left as it was": "have changed"},
-    ),
-    "BatchNorm trained": (
-        [("return folded", "bn.train(); return folded")],
-        {"BatchNorm left as it was": "training mode"},
-    ),
+    "BatchNorm changed": ([("return folded", "bn.running_mean.zero_(); return folded")],
+     {"BatchNorm left as it was": "have changed"}),
+    "BatchNorm trained": ([("return folded", "bn.train(); return folded")],
+     {"BatchNorm left as it was": "training mode"}),
 }  # fmt: skip
 
 
@@ -185,30 +167,17 @@ def test_the_network_s_own_counts_are_right(depth):
         ("total", -2_049_000, "the head is missing"),
         ("total", -2_028_510, "10 classes and not 1000"),
         ("total", 79_680, "running means and variances are counted, and they are no parameters, and biases"),
-        (
-            "total",
-            26_560 - 7_680,
-            "biases of the convolutions are counted, and they have none, and the BatchNorm of",
-        ),
+        ("total", 26_560 - 7_680, "biases of the convolutions are counted, and they have none, and the BatchNorm of"),
         ("total", 26_560 - 2_028_510, "10 classes and not 1000, and biases of the convolutions"),
         ("total", 21_797_672 - 25_557_032, "it is the number of ResNet-34, and ResNet-50 was asked"),
         ("total", 1, "25,557,033 is 1 too many"),
     ],
-)
+)  # fmt: skip
 def test_a_miscount_is_told_with_the_likely_mistake(name, change, phrase):
     parts = parts_of(50)
     parts["total"] = sum(parts.values())
     parts[name] += change
     assert_told(check_parameter_count(parts, 50), {name: phrase})
-
-
-def test_the_slips_of_a_total_are_those_of_the_network_itself():
-    with torch.device("meta"):
-        network, biased = networks.resnet50(), networks.resnet50(bias=True)
-    norms = sum(p.numel() for m in network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
-    total = sum(parts_of(50).values())
-    assert norms == 53_120
-    assert sum(p.numel() for p in biased.parameters()) - total == 26_560
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -259,10 +228,8 @@ def test_what_is_not_yet_filled_in_stays_open(check, unfinished):
     [
         (lambda: check_fold_batchnorm(nn.ReLU()), "it takes a function, got an object of type ReLU"),
         (lambda: check_fold_batchnorm(3), "it takes a function, got an object of type int"),
-        (
-            lambda: check_parameter_count([1]),
-            "it takes a dict such as {'stem': …, 'stage 1': …}, got an object of type list",
-        ),
+        (lambda: check_parameter_count([1]),
+         "it takes a dict such as {'stem': …, 'stage 1': …}, got an object of type list"),
         (lambda: check_parameter_count({"stage 5": 3}), "there is no 'stage 5'"),
         (lambda: check_parameter_count(3, 20), "depth must be one of"),
         (lambda: check_parameter_count({}, [50]), "got [50]"),
@@ -270,7 +237,7 @@ def test_what_is_not_yet_filled_in_stays_open(check, unfinished):
         (lambda: check_output_sizes({}, 50, "big"), "size must be a whole number from 1 up, got 'big'"),
         (lambda: check_output_sizes({}, 50, 0), "size must be a whole number from 1 up, got 0"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_argument_is_told_in_a_sentence(report, phrase):
     assert_told(report(), {"argument": phrase})
 
@@ -278,13 +245,3 @@ def test_a_wrong_argument_is_told_in_a_sentence(report, phrase):
 @pytest.mark.parametrize("value", ["9,536", 2.5, True, [1]])
 def test_a_count_that_is_no_whole_number_is_told(value):
     assert texts(check_parameter_count({"stem": value}), "wrong")["stem"].startswith("it takes a whole number, got")
-
-
-@pytest.mark.parametrize("check", [check_fold_batchnorm, check_parameter_count, check_output_sizes])
-@pytest.mark.parametrize(
-    "thing", [int, print, lambda *args: None, nn.ReLU(), nn.Module, nn.Linear(2, 2), 3, [nn.ReLU()], None, {1: 2}]
-)
-def test_nothing_that_is_handed_in_makes_a_check_raise(check, thing):
-    report = check(thing)
-    assert not report.ok
-    assert str(report).startswith("check_")

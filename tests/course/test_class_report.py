@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from html_pages import Page
 
-from resnet_course.classroom import class_report
-from resnet_course.classroom.anomalies import describe_copies, find_copies, find_outliers
+from resnet_course.classroom.anomalies import find_copies, find_outliers
 from resnet_course.classroom.class_report import beside_the_book, by_network, examine, make_class_report
 from resnet_course.classroom.submissions import MOST_BYTES, MOST_BYTES_OF_ZIP, MOST_FILES, Run, read_class
 from resnet_lib.recipes import Recipe
@@ -336,11 +335,6 @@ def test_a_copy_is_told_from_the_same_run_done_twice(mine, theirs, evidence):
     assert find_copies(runs) == ([(evidence, runs)] if evidence else [])
 
 
-def test_one_training_handed_in_as_several_seeds_is_named():
-    (line,) = describe_copies(find_copies([Run("ada", of_recipe(COPY, seed=seed)) for seed in range(4)]))
-    assert line.startswith("ada: 4 records of 1 training, ") and line.endswith("-seed2, and 1 more)")
-
-
 def test_of_copies_one_counts_and_of_the_books_none(tmp_path):
     book = load_records(results_folder("digits"))
     ada = [Run("ada", COPY), Run("ada", ran(seed=1))]
@@ -383,15 +377,6 @@ def test_a_run_is_compared_with_its_own_recipe_if_eight_have_it_and_else_with_it
 
 
 # The picture and the page in odd classes
-
-
-def test_the_picture_has_a_dot_for_each_run_that_ended(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(class_report, "_draw_dots", lambda axes, x, runs: drawn.append(len(runs)))
-    diverged = replace(ran(90.0, seed=999), train_loss=None)
-    hand_in(tmp_path, "ada", *runs_of_student(0), diverged)
-    make_class_report(tmp_path, tmp_path / "page.html")
-    assert sum(drawn) == 2 * 12, "in the wide picture and in the narrow one"
 
 
 TOO_DEEP = 6 * 10**100 + 2

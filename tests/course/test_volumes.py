@@ -9,12 +9,12 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from torch import nn
 
 from resnet_course import volumes
-from resnet_course.volumes import Volume, draw_network, draw_volumes, trace_block, trace_network
-from resnet_lib import BasicBlock, Bottleneck, cifar_resnet, figures, plain34, resnet18, resnet34, resnet50, resnet152
+from resnet_course.volumes import draw_network, draw_volumes, trace_block, trace_network
+from resnet_lib import BasicBlock, Bottleneck, cifar_resnet, figures, plain34, resnet18, resnet50
 from resnet_lib.orderings import OrderedBlock, OrderedResNet
 
 
@@ -29,21 +29,17 @@ def fine_tuned() -> nn.Module:
 # Network → (how to build it, the image, blocks, shortcuts by kind).
 NETWORKS = {
     "resnet50": (resnet50, (3, 64, 64), 16, {"identity": 12, "projection": 4}),
-    "resnet152": (resnet152, (3, 32, 32), 50, {"identity": 46, "projection": 4}),
     "plain34": (lambda: plain34(bias=True), (3, 64, 64), 16, {}),
     "resnet18, A": (lambda: resnet18(shortcut="A"), (3, 64, 64), 8, {"identity": 5, "zero padding": 3}),
     "resnet18, C": (lambda: resnet18(10, 1, shortcut="C"), (1, 48, 160), 8, {"projection": 8}),
     "resnet18, fine-tuned": (fine_tuned, (1, 64, 64), 8, {"identity": 5, "projection": 3}),
     "cifar 8": (lambda: cifar_resnet(8, width=8, in_channels=1), (1, 8, 8), 3, {"identity": 1, "zero padding": 2}),
-    "cifar 20, plain": (lambda: cifar_resnet(20, "none"), (3, 32, 32), 9, {}),
     "cifar 110, A": (lambda: cifar_resnet(110), (3, 32, 32), 54, {"identity": 52, "zero padding": 2}),
-    "cifar 110, C": (lambda: cifar_resnet(110, "C"), (3, 30, 30), 54, {"projection": 54}),
-    "ordered": (lambda: OrderedResNet(20), (3, 32, 32), 9, {"identity": 7, "zero padding": 2}),
-    "ordered, original": (
-        lambda: OrderedResNet(14, "conv bn relu conv bn + relu"),
+    "ordered": (
+        lambda: OrderedResNet(20, "bn relu conv bn relu conv +"),
         (3, 32, 32),
-        6,
-        {"identity": 4, "zero padding": 2},
+        9,
+        {"identity": 7, "zero padding": 2},
     ),
 }
 STAGES = {
@@ -139,17 +135,6 @@ def test_stem_and_head_stand_around_the_blocks_in_order(name):
     assert stages["mean"].shape == last_block.shape[:1] and len(stages["fc"].shape) == 1
 
 
-def test_resnet34_makes_the_paper_s_sizes_of_a_224_pixel_image():
-    with torch.device("meta"):
-        shapes = [str(v) for v in {v.stage: v for v in trace_network(resnet34(), (3, 224, 224))}.values()]
-    sizes = ["3×224×224", "64×112×112", "64×56×56", "64×56×56", "128×28×28", "256×14×14", "512×7×7", "512", "1000"]
-    assert shapes == sizes
-
-
-def test_a_volume_counts_its_values():
-    assert Volume("conv1", (64, 112, 112)).values == 64 * 112 * 112 and Volume("mean", (512,)).values == 512
-
-
 @pytest.mark.parametrize(
     ("block", "input_size", "shapes", "shortcut"),
     [
@@ -216,10 +201,6 @@ def test_kinds_of_shortcuts_are_named_and_counted_in_the_key(name):
     assert ("Shortcuts: none" in texts(figure)) == (not expected)
 
 
-def test_the_three_kinds_have_three_line_styles():
-    assert len(set(map(str, volumes.LINE_STYLES.values()))) == 3
-
-
 @every_network
 def test_every_stage_is_labelled_once_with_name_shape_and_blocks_and_nothing_overlaps(name):
     figure, stages = picture(name), {}
@@ -241,30 +222,9 @@ def test_every_stage_is_labelled_once_with_name_shape_and_blocks_and_nothing_ove
         assert bottom >= volumes.FLOOR - 1e-9 and bottom + height <= volumes.KEY_LINE
 
 
-def luminance(colour):
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one, other):
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize(("ink", "paper"), [("#1a1a1a", "#ffffff"), ("#e6e6e6", "#121212")])
-def test_edges_and_arcs_stand_out_on_a_light_page_and_on_a_dark_one(ink, paper):
-    plt.rcParams.update(figures.style(ink, paper))
-    figure = draw_volumes(trace("cifar 8"), "title")
-    assert to_hex(figure.get_facecolor()) == paper
-    assert all(contrast(patch.get_edgecolor()[:3], paper) >= 3 for patch in figure.axes[0].patches)
-    for front in patches(figure, "front of ").values():
-        assert contrast(front.get_facecolor()[:3], paper) < 4, "a tinted page, on which the edges stand out"
-    assert {to_hex(text.get_color()) for text in figure.axes[0].texts} == {ink}
-
-
 def test_a_picture_is_small_and_the_same_however_often_it_is_drawn_and_saved():
     pictures = set()
-    for figure in (draw_volumes(trace("resnet152"), "title"), draw_volumes(trace("resnet152"), "title")):
+    for figure in (draw_volumes(trace("cifar 110, A"), "title"), draw_volumes(trace("cifar 110, A"), "title")):
         for _ in range(2):  # a warning about the layout would fail here
             file = io.BytesIO()
             figure.savefig(file, bbox_inches="tight")
