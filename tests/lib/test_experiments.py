@@ -14,7 +14,7 @@ from outcomes import CPU, figures, made_up
 from resnet_lib import experiments
 from resnet_lib.experiments import degradation_grid, run_grid
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import load_records, save_record, summarize
+from resnet_lib.records import load_records, summarize
 
 GRID = degradation_grid(depths=[8, 14], seeds=2, width=2, epochs=1, batch_size=256)
 
@@ -55,14 +55,13 @@ def test_records_come_in_the_order_of_the_recipes_and_lie_in_the_folder(tmp_path
     assert figures(alone) == figures(records[5]), "a run gives the same figures alone"
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_figures_do_not_depend_on_the_number_of_threads(threads, count):
-    grid = [replace(recipe, width=8) for recipe in GRID[:4]]
-    threads(2)
-    two = run_grid(grid, device="cpu")
-    threads(count)
-    assert [figures(record) for record in run_grid(grid, device="cpu")] == [figures(record) for record in two]
-    assert torch.get_num_threads() == count
+def test_the_figures_do_not_depend_on_the_number_of_threads(threads):
+    found = []
+    for count in (1, 3):
+        threads(count)
+        found.append([figures(record) for record in run_grid(GRID[:4], device="cpu")])
+        assert torch.get_num_threads() == count
+    assert found[0] == found[1]
 
 
 def test_without_out_nothing_is_written_and_the_bar_ends_full(tmp_path, monkeypatch, runs, capsys):
@@ -73,19 +72,10 @@ def test_without_out_nothing_is_written_and_the_bar_ends_full(tmp_path, monkeypa
     assert "100%" in bar and "left" in bar and "loss 1.0" in bar
 
 
-def test_each_record_is_written_as_soon_as_its_run_ends(tmp_path, monkeypatch, runs):
-    there, pretend = [], experiments.train
-    monkeypatch.setattr(
-        experiments, "train", lambda *a: there.append(len(list(tmp_path.glob("*.json")))) or pretend(*a)
-    )
-    run_grid(GRID, tmp_path, "cpu")
-    assert there == list(range(len(GRID)))
-
-
 # Only what is missing
 
 
-@pytest.mark.parametrize("lost", [[], [3], [1, 6], list(range(8))], ids=str)
+@pytest.mark.parametrize("lost", [[], [1, 6]], ids=str)
 def test_only_the_missing_is_done(tmp_path, monkeypatch, runs, lost):
     first = run_grid(GRID, tmp_path, "cpu")
     runs.clear()
@@ -96,26 +86,6 @@ def test_only_the_missing_is_done(tmp_path, monkeypatch, runs, lost):
         monkeypatch.setattr(experiments, "load_dataset", lambda name: pytest.fail(f"{name} was loaded"))
     assert run_grid(GRID, tmp_path, "cpu") == first and runs == [GRID[index] for index in lost]
     assert all((path.stat().st_mtime_ns, path.read_bytes()) == told for path, told in before.items())
-
-
-def test_other_settings_are_other_runs_and_stand_beside_the_first(tmp_path, runs):
-    run_grid(GRID[:2], tmp_path, "cpu")
-    kept = made_up(GRID[0], train_error=12.5)
-    save_record(kept, tmp_path)
-    others = [replace(recipe, lr=0.2) for recipe in GRID[:2]]
-    runs.clear()
-    assert run_grid([*GRID[:3], *others], tmp_path, "cpu")[0] == kept
-    assert runs == [GRID[2], *others] and len(load_records(tmp_path)) == 5
-
-
-def test_a_damaged_record_is_set_aside_and_its_run_done_again(tmp_path, runs):
-    run_grid(GRID, tmp_path, "cpu")
-    runs.clear()
-    (tmp_path / GRID[2].file_name).write_bytes(b'{"format": "resn')
-    with pytest.warns(UserWarning, match=GRID[2].file_name):
-        records = run_grid(GRID, tmp_path, "cpu")
-    assert runs == [GRID[2]] and [record.recipe for record in records] == GRID and len(load_records(tmp_path)) == 8
-    assert [path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"] == [b'{"format": "resn']
 
 
 # Interrupts and errors
@@ -129,8 +99,7 @@ def finished(folder: Path) -> set[Recipe]:
     return recipes
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(("workers", "error"), [(1, KeyboardInterrupt), (2, KeyboardInterrupt), (2, MemoryError)])
 def test_an_interrupt_or_error_keeps_the_finished_runs_and_a_second_start_does_the_rest(
     tmp_path, runs, monkeypatch, threads, ctrl_c, workers, error
 ):
@@ -193,8 +162,6 @@ REFUSED = {
     "an unknown engine": ({"engine": "Ray"}, "engine must be one of 'local', 'ray', got 'Ray'"),
     "ray without a folder": ({"engine": "ray", "out": None}, "engine 'ray' needs a folder"),
     "less than no GPU": ({"gpus_per_run": -1.0}, "gpus_per_run must be a finite number from 0 up, got -1.0"),
-    "an unknown device": ({"device": "gpu"}, "device must be one of .*, got 'gpu'"),
-    "an unknown data set": ({"recipes": [Recipe(dataset="mnist")]}, "dataset must be one of 'digits'.*got 'mnist'"),
     "more images than there are": (
         {"recipes": [Recipe(depth=8, images=1000, held_out=438)]},
         "images and held_out.* 1437",
@@ -217,6 +184,7 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(tmp_path, monkeypatch, ar
 # The claim of the book
 
 
+@pytest.mark.slow
 def test_plain_56_trains_at_least_20_points_worse_than_residual_56():
     plain, residual = summarize(run_grid(degradation_grid(depths=[56], seeds=1), device="cpu"))
     assert (plain.shortcut, residual.shortcut) == ("none", "A")

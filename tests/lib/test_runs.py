@@ -1,12 +1,13 @@
 """A run that is killed, interrupted or done by two at once ends as an undisturbed one, and nothing is done twice."""
 
+import itertools
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -79,30 +80,40 @@ def test_a_run_leaves_its_record_and_nothing_else_and_is_not_done_again(tmp_path
     assert epochs == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("place", ["within an epoch", "before its record is written"])
+def only_at_the(count: int, call: Callable, error: Exception) -> Callable:
+    """The same function, which fails at one of its calls."""
+    calls = itertools.count(1)
+
+    def failing(*args):
+        if next(calls) == count:
+            raise error
+        return call(*args)
+
+    return failing
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "count", "error", "again"),
+    [
+        (torch.optim.SGD, "step", 10, CutOffError(), [2, 3, 4]),  # 4 steps an epoch
+        (os, "replace", 3, FULL, [2, 3, 4]),
+        (experiments, "save_record", 1, CutOffError(), []),
+    ],
+    ids=["within an epoch", "by a full disk", "before its record is written"],
+)
 def test_wherever_a_run_is_cut_off_only_what_is_not_on_disk_is_done_again(
-    tmp_path, undisturbed, epochs, monkeypatch, place
+    tmp_path, undisturbed, epochs, monkeypatch, owner, name, count, error, again
 ):
-    step, steps = torch.optim.SGD.step, []
-
-    def stumble(*args):
-        steps.append(1)
-        if len(steps) == 10:  # 4 steps an epoch
-            raise CutOffError
-        return step(*args)
-
-    def fail(*args):
-        raise CutOffError
-
-    with monkeypatch.context() as patch, pytest.raises(CutOffError):
-        if place == "within an epoch":
-            patch.setattr(torch.optim.SGD, "step", stumble)
-        else:
-            patch.setattr(experiments, "save_record", fail)
-        run_in_folder(RECIPE, DIGITS, CPU, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(owner, name, only_at_the(count, getattr(owner, name), error))
+        run_grid([RECIPE], tmp_path, "cpu", DIGITS)
+    assert not list(tmp_path.glob("*.tmp"))
     epochs.clear()
-    run_in_folder(RECIPE, DIGITS, CPU, tmp_path)
-    assert epochs == ([2, 3, 4] if place == "within an epoch" else [])
+    run_grid([RECIPE], tmp_path, "cpu", DIGITS)
+    assert epochs == again
     check_as_undisturbed(tmp_path, {RECIPE: undisturbed[RECIPE]})
 
 
@@ -114,24 +125,6 @@ def test_what_a_process_left_that_was_killed_after_its_record_is_removed_by_the_
     for suffix in left:
         lock_of(RECIPE, tmp_path).with_suffix(suffix).write_bytes(b"")
     assert run_grid([RECIPE], tmp_path, "cpu", DIGITS) == [undisturbed[RECIPE]] and not epochs
-    check_as_undisturbed(tmp_path, {RECIPE: undisturbed[RECIPE]})
-
-
-def test_a_full_disk_ends_the_grid_and_the_next_goes_on(tmp_path, undisturbed, epochs, monkeypatch):
-    move, moved = os.replace, []
-
-    def full_at_the_third(source, target):
-        moved.append(target)
-        if len(moved) == 3:
-            raise OSError(28, "No space left on device")
-        move(source, target)
-
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(os, "replace", full_at_the_third)
-        run_grid([RECIPE], tmp_path, "cpu", DIGITS)
-    assert epochs == [0, 1, 2] and not list(tmp_path.glob("*.tmp"))
-    run_grid([RECIPE], tmp_path, "cpu", DIGITS)
-    assert epochs == [0, 1, 2, 2, 3, 4]
     check_as_undisturbed(tmp_path, {RECIPE: undisturbed[RECIPE]})
 
 
