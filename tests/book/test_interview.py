@@ -160,11 +160,7 @@ LONG = "word " * 61
 BROKEN = {
     "an unknown key": ("    full: It", "    fulll: It", "fulll", -5),
     "a missing key": ("    full: It is not overfitting.\n", "", "full", -5),
-    "an empty text": ("full: It is not overfitting.", "full:", "full"),
     "a line that would be lost": ("full: It", "full: |-\n      % it", "begins with %"),
-    "a list for a text": ("full: It is not overfitting.", "full: [It]", "full"),
-    "a text for a list": ('given: ["50"]', "given: 50", "given"),
-    "an entry in a list of texts": ('given: ["50"]', "given: [{50: 50}]", "given"),
     "a key twice": ("level: standard", "topic: depth", "topic stands here twice"),
     "an id twice": ("id: is-it-overfitting", "id: what-is-degradation", "what-is-degradation is taken"),
     "an id that is no anchor": ("id: is-it-overfitting", "id: Is_it", "small letters, digits and hyphens"),
@@ -178,14 +174,11 @@ BROKEN = {
     "evidence of neither kind": ("section: Summary", "where: Summary", "where", -1),
     "a number that nothing covers": ("16.9 times as", "16.8 times as", "short says 16.8"),
     "a given number that is not there": ('given: ["50"]', 'given: ["50", "34"]', "given holds 34"),
-    "a part of a given number": ("ResNet-50 is", "ResNet-500 is", "short says 500"),
     "a check of no text": ("short: No.", "checks: [{value: 7, equals: 7}]\n    short: No.", "value is 7"),
     "a value that is no number": ('value: "16.9"', "value: many", "one number"),
     "a sheet without figures": ("short: No.", "sheet: No\n    short: No.", "'checks' is a dependency of 'sheet'", -4),
     "a lone wrong choice": ("short: No.", "choice: No\n    short: No.", "two wrong answers", 3),
     "a choice that is also wrong": ("choice: About 17", "choice: About 16", "choice is one of the wrong answers too"),
-    "an item that is none": ("- answer: Yes\n        why:", "-", "wrong", -1),
-    "topics that are none": ("topics:\n", "topics: [depth]\nlevels:\n", "levels"),
     "no YAML": ("level: deep", "level: [deep", "expected", 1),
     "nothing": (None, "", "object"),
 }
@@ -223,10 +216,8 @@ def test_all_problems_are_named_at_once_in_the_order_of_the_lines(tmp_path):
         ("250 and 3.50 and 50,000 but 50", ["50"], ["250", "3.50", "50,000"]),
         ("a 3×3 and a 7×7", ["3×3"], ["7", "7"]),
         ("layer4, conv2_x and v1.5 are names", [], []),
-        ("ResNet-50 and 6n+2 are not", [], ["50", "6n", "2"]),
         ("about $10^{-4}$ of .5 %", [], ["10", "4", ".5"]),
         ("in 2015. Then 28.54, and 27.94.", ["28.54"], ["2015", "27.94"]),
-        ("`[3, 4, 6, 3]`", ["3, 4, 6, 3"], []),
     ],
 )
 def test_a_number_is_covered_as_it_stands_or_not_at_all(text, covered, left):
@@ -238,16 +229,12 @@ def test_a_number_is_covered_as_it_stands_or_not_at_all(text, covered, left):
     [
         ("1,179,648", "2 * conv_parameters(256, 256, 3)", True),
         ("1,179,647", "2 * conv_parameters(256, 256, 3)", False),
-        ("1179648", "2 * conv_parameters(256, 256, 3)", True),
         ("16.9", "2 * conv_parameters(256, 256, 3) / 69632", True),
-        ("16.90", "2 * conv_parameters(256, 256, 3) / 69632", False),
-        ("26 million", "torchvision_count('resnet50')", True),
         ("4.1 billion", "resnet_cost(50).macs", True),
         ("97.5 MiB", "resnet_cost(50).parameters * 4 / 2**20", True),
         ("−3", "1 - 4", True),
         ("9,408", "layer_table(resnet50(), (3, 224, 224)).layers[0].parameters", True),
         ("60.0 %", "training_error('digits', 56, 'none')", True),
-        ("0.5 %", "training_error('digits', 56, 'A')", False),
     ],
 )
 def test_a_check_compares_as_many_decimals_as_the_text_shows(value, expression, holds):

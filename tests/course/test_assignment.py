@@ -27,11 +27,10 @@ from resnet_course.classroom import (
     shows_spread,
     variant,
 )
-from resnet_course.classroom.assignment import CLASSES, DEEP, DEEPER, SHALLOW, WIDTHS
 from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import run_grid
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import load_records, results_folder, summarize
+from resnet_lib.records import load_records
 
 QUESTIONS = questions()
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
@@ -79,18 +78,6 @@ def test_source_has_no_outputs_and_its_set_up_cell_installs_what_is_missing_from
     assert f"{REPOSITORY}/archive/" in (FOLDER / "requirements.txt").read_text(encoding="utf-8")
 
 
-def test_page_quotes_the_recorded_errors_and_the_choices_of_a_variant():
-    rows = summarize(load_records(results_folder("digits")))
-    for row in rows:
-        network = "plain" if row.shortcut == "none" else "residual"
-        errors = f"{row.train_error:.2f} ± {row.train_std:.2f} | {row.test_error:.2f} ± {row.test_std:.2f}"
-        assert f"| {network} | {row.depth} | {errors} |" in PAGE
-    assert len(re.findall(r"^\| (?:plain|residual) \|", PAGE, flags=re.MULTILINE)) == len(rows)
-    choices = "(8 or 14, and 50 or 56 layers), the width (6, 8 or 10 channels), six of the ten digits"
-    assert choices in " ".join(PAGE.split())
-    assert (SHALLOW, DEEP, DEEPER, WIDTHS, CLASSES) == ((8, 14), (50, 56), (74, 80), (6, 8, 10), 6)
-
-
 # What students and graders get
 
 
@@ -127,13 +114,6 @@ def test_autograder_is_a_zip_as_gradescope_asks_with_all_tests_and_a_time_limit(
             assert re.search(r"def \w+", test)[0] in text
     (plugin,) = json.loads(files["otter_config.json"])["plugins"]
     assert plugin["resnet_course.classroom.Grading"]["cell_seconds"] == 600
-
-
-def test_solution_keeps_the_rubric_and_no_name_holds_a_date(built):
-    text = "\n".join(cell.source for cell in read(built / "solution" / SOURCE.name).cells)
-    assert text.count("**Rubric (") == sum(question.manual for question in QUESTIONS)
-    names = ["degradation-autograder.zip", "degradation-student.zip", "solution", "student"]
-    assert sorted(path.name for path in built.iterdir()) == names
 
 
 # Variants

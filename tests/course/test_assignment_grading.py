@@ -19,43 +19,6 @@ pytestmark = pytest.mark.slow
 
 FULL = {"q0": 0, "q1": 20, "q2": 15, "q3": 15, "q4": 14, "q6": 6}
 
-STYLE_BLOCK = """
-class Branch(nn.Sequential):
-    def __init__(self, c, d, s):
-        super().__init__(
-            nn.Conv2d(c, d, (3, 3), (s, s), "same" if s == 1 else 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(),
-            nn.Conv2d(d, d, 3, 1, "same", bias=False), nn.BatchNorm2d(d))
-
-
-class Block(nn.Module):
-    def __init__(self, in_channels, out_channels, stride=1):
-        super().__init__()
-        self.skip = nn.ModuleList()
-        if (in_channels, stride) != (out_channels, 1):
-            self.skip.append(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False))
-            self.skip.append(nn.BatchNorm2d(out_channels))
-        self.branch = Branch(in_channels, out_channels, stride)
-
-    def forward(self, x):
-        y = self.branch(x)
-        for layer in self.skip:
-            x = layer(x)
-        return (x + y).clamp(min=0)
-"""
-STYLE_COUNT = """
-def conv(k, c, d): return k * k * c * d
-def norm(c): return c + c
-def block_parameters(in_channels, out_channels, stride=1):
-    p = conv(3, in_channels, out_channels) + conv(3, out_channels, out_channels) + 2 * norm(out_channels)
-    if (in_channels, stride) != (out_channels, 1):
-        p += conv(1, in_channels, out_channels) + norm(out_channels)
-    return p
-def network_parameters(depth, width, num_classes):
-    c, blocks = [width, 2 * width, 4 * width], (depth - 2) // 6
-    stage = [blocks * (2 * conv(3, d, d) + 2 * norm(d)) for d in c]
-    change = [conv(3, d, 2 * d) - conv(3, 2 * d, 2 * d) for d in c[:2]]
-    return conv(3, 1, width) + norm(width) + sum(stage) + sum(change) + (c[2] + 1) * num_classes
-"""
 STYLE_RUNS = """
 import itertools
 recipes = []
@@ -89,8 +52,6 @@ def replace_cell(cells, begins, source):
 
 
 def in_another_style(cells):
-    replace_cell(cells, "class Block", STYLE_BLOCK)
-    replace_cell(cells, "def block_parameters", STYLE_COUNT)
     replace_cell(cells, "recipes = [", STYLE_RUNS)
     replace_cell(cells, "training_error = {}", STYLE_PLOT)
 
@@ -107,11 +68,8 @@ def without_shortcut(cells):
     patch(cells, "torch.relu(out + self.shortcut(x))", "torch.relu(out)")
 
 
-def test_error_for_training_error(cells):
+def wrong_error(cells):
     patch(cells, "record.train_error", "record.test_error")
-
-
-test_error_for_training_error.__test__ = False  # a submission, not a test
 
 
 def hard_coded(cells):
@@ -135,35 +93,17 @@ PLANTED = {
     "solution": (lambda cells: None, FULL, ["without an error"]),
     "correct in another style": (in_another_style, FULL, ["without an error"]),
     "no shortcut": (without_shortcut, {**FULL, "q1": 4 + 3}, ["addition: Block(6, 6, 1): the shortcut is never added"]),
-    "test error for training error": (
-        test_error_for_training_error,
-        {**FULL, "q4": 3},
-        ["is a test error", "the figure shows the test error"],
-    ),
-    "hard-coded results": (
-        hard_coded,
-        {**FULL, "q3": 4 + 4, "q4": 3},
-        ["says that its first epoch had the loss 1.6", "leave the records as run_grid makes them"],
-    ),
-    "crashing": (
-        crashing,
-        {**FULL, "q3": 4, "q4": 0},
-        [
-            "unexpected keyword argument 'data'",
-            "`records` is not defined: its cell was not run, or ended with an error",
-        ],
-    ),
-    "endless loop": (
-        endless,
-        {**FULL, "q3": 4, "q4": 0},
-        ["TimeoutError: stopped after 60 seconds. Does a loop never end", "`records` is empty"],
-    ),
-    "empty": (
-        None,
-        dict.fromkeys(FULL, 0),
-        ["`STUDENT_NUMBER` is still `...`", "forward must return the output", "`prediction` is still `...`"],
-    ),
-}
+    "test error for training error": (wrong_error, {**FULL, "q4": 3},
+     ["is a test error", "the figure shows the test error"]),
+    "hard-coded results": (hard_coded, {**FULL, "q3": 4 + 4, "q4": 3},
+     ["says that its first epoch had the loss 1.6", "leave the records as run_grid makes them"]),
+    "crashing": (crashing, {**FULL, "q3": 4, "q4": 0},
+     ["unexpected keyword argument 'data'", "`records` is not defined: its cell was not run, or ended with an error"]),
+    "endless loop": (endless, {**FULL, "q3": 4, "q4": 0},
+     ["TimeoutError: stopped after 60 seconds. Does a loop never end", "`records` is empty"]),
+    "empty": (None, dict.fromkeys(FULL, 0),
+     ["`STUDENT_NUMBER` is still `...`", "forward must return the output", "`prediction` is still `...`"]),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -228,12 +228,10 @@ MALICIOUS = {
     "a bomb by another method": (lambda: zipped(16 * MOST_BYTES, zipfile.ZIP_LZMA), "/x.json: it is compressed by"),
     "a large file": (lambda: bytes(MOST_BYTES_OF_ZIP + 1), ": it is larger than"),
     "half an archive": (lambda: zipped(10)[:-30], ": File is not a zip file"),
-    "a member changed": (
-        lambda: zipped(10, zipfile.ZIP_STORED).replace(bytes(10), bytes(9) + b"1"),
-        "/x.json: Bad CRC",
-    ),
+    "a member changed": (lambda: zipped(10, zipfile.ZIP_STORED).replace(bytes(10), bytes(9) + b"1"),
+     "/x.json: Bad CRC"),
     "an encrypted archive": (encrypted, "/x.json: it is encrypted"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "beginning"), MALICIOUS.values(), ids=MALICIOUS)
@@ -281,16 +279,12 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, spoil):
     [
         ("no", "page.html", "no folder"),
         ("empty", "page.html", "holds no record of a student"),
-        (
-            "loose",
-            "page.html",
-            "loose holds no record of a student (STUDENT/**/*.json or STUDENT.zip); x.json: ",
-        ),
+        ("loose", "page.html", "loose holds no record of a student (STUDENT/**/*.json or STUDENT.zip); x.json: "),
         ("no", "page.pdf", "ends in .html"),
         ("no", ".html", "ends in .html"),
         ("no", "folder.html", "ends in .html"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_reported_is_refused_in_one_sentence(tmp_path, folder, out, words):
     for name in ("empty/ada", "loose", "folder.html"):
         (tmp_path / name).mkdir(parents=True)

@@ -148,12 +148,6 @@ def test_gradient_norms_see_batchnorm_as_in_training():
     assert probes.gradient_norms(model, images(), LABELS)["conv1"] == trained.conv1.weight.grad.norm().item()
 
 
-@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
-@pytest.mark.parametrize("depth", [8, 20])
-def test_there_are_as_many_weight_layers_as_the_depth_says(depth, shortcut):
-    assert len(probes.weight_layers(cifar_resnet(depth, shortcut, width=4))) == depth
-
-
 def test_a_gradient_keeps_its_direction_up_to_the_minimum_and_turns_round_behind_it():
     two_classes = nn.Sequential(nn.Linear(4, 2, bias=False))
     one = gradient_agreement(two_classes, torch.tensor([[1.0, 2.0, -1.0, 0.5]]), torch.tensor([0]), [0.0, 0.1, 3.0])
@@ -256,6 +250,9 @@ def test_a_lesion_leaves_shortcut_and_relu_of_a_residual_block_and_the_input_of_
     block = BasicBlock(2, 4, stride=2, shortcut="B").eval()
     assert torch.equal(probes.lesion(nn.Sequential(block), ["0"])(x), F.relu(block.downsample(x)))
     assert torch.equal(probes.lesion(nn.Sequential(BasicBlock(2, 2, shortcut="none")), ["0"])(x), x)
+    for training in (True, False):
+        rest = probes.lesion(network().train(training), ["layer2.0"])
+        assert all(module.training == training for module in rest.modules()), "it keeps the mode"
 
 
 @pytest.mark.parametrize(
@@ -268,12 +265,6 @@ def test_a_lesion_leaves_shortcut_and_relu_of_a_residual_block_and_the_input_of_
 )
 def test_removable_are_all_residual_blocks_and_the_plain_ones_that_keep_the_shape(model, removable):
     assert probes.removable_blocks(model) == removable
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_a_lesion_keeps_the_mode(training):
-    rest = probes.lesion(network().train(training), ["layer2.0"])
-    assert all(module.training == training for module in rest.modules())
 
 
 def test_blocks_are_drawn_without_repetition_and_by_the_generator():
@@ -336,10 +327,7 @@ def test_responses_are_taken_behind_batchnorm_and_before_the_addition():
 def test_the_share_of_a_branch_that_adds_a_constant_to_ones_is_the_constant(block, constant):
     ones = torch.ones(2, block.expansion, 3, 3)
     assert probes.branch_shares(nn.Sequential(adds(constant, block)), ones) == pytest.approx({"0": constant})
-
-
-def test_plain_blocks_have_no_share():
-    assert probes.branch_shares(network(shortcut="none"), images()) == {}
+    assert probes.branch_shares(network(shortcut="none"), images()) == {}, "plain blocks have none"
 
 
 # The loss around the weights
@@ -388,11 +376,8 @@ def test_inserted_zero_blocks_change_no_bit_and_can_learn(shortcut, training):
     assert same(copy.deepcopy(model), deeper, images())
     F.cross_entropy(deeper(images()), LABELS).backward()
     assert deeper.layer1[-1].bn2.weight.grad.abs().sum() > 0
-
-
-def test_inserted_bottlenecks_change_no_bit():
-    model, x = bottlenecks()
-    assert same(model, probes.insert_zero_blocks(model, 1), x)
+    bottleneck, x = bottlenecks()
+    assert same(bottleneck, probes.insert_zero_blocks(bottleneck, 1), x)
 
 
 def convolutions(kind: str) -> list[nn.Conv2d]:

@@ -99,12 +99,6 @@ def test_a_record_made_elsewhere_or_with_other_versions_is_not_mixed_in(squares,
     assert [f"made with {key} another" in str(warning.message) for warning in recwarn] == ([True] if anew else [])
 
 
-def test_a_folder_that_is_a_file_is_refused(tmp_path):
-    (tmp_path / "file").write_text("text")
-    with pytest.raises(ValueError, match=r"folder.*file"):
-        record_measurements(tmp_path / "file", ["starts"])
-
-
 def test_numbers_are_rounded_and_those_that_are_not_finite_become_none():
     values = {"a": [math.nan, math.inf, -math.inf, 1.0, 12345.6, 0.000123456, 12345], "b": {"c": "text"}}
     assert rounded(values) == {"a": [None, None, None, 1.0, 12350.0, 0.0001235, 12345], "b": {"c": "text"}}

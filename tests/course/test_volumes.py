@@ -35,13 +35,9 @@ NETWORKS = {
     "resnet18, fine-tuned": (fine_tuned, (1, 64, 64), 8, {"identity": 5, "projection": 3}),
     "cifar 8": (lambda: cifar_resnet(8, width=8, in_channels=1), (1, 8, 8), 3, {"identity": 1, "zero padding": 2}),
     "cifar 110, A": (lambda: cifar_resnet(110), (3, 32, 32), 54, {"identity": 52, "zero padding": 2}),
-    "ordered": (
-        lambda: OrderedResNet(20, "bn relu conv bn relu conv +"),
-        (3, 32, 32),
-        9,
-        {"identity": 7, "zero padding": 2},
-    ),
-}
+    "ordered": (lambda: OrderedResNet(20, "bn relu conv bn relu conv +"), (3, 32, 32), 9,
+     {"identity": 7, "zero padding": 2}),
+}  # fmt: skip
 STAGES = {
     "resnet": ["input", "conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "mean", "fc"],
     "plain": ["input", "conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "mean", "fc"],
