@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from outcomes import CPU, first_digits
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from resnet_lib import fast
 from resnet_lib.augment import AugmentedImages
@@ -109,30 +108,16 @@ def test_half_precision_is_in_the_convolutions_alone_and_trains_nearly_as_float3
     check_close(losses, Training(replace(RECIPE, lr=0.02)).fast(), 0.02, 3.0)
 
 
-class Sure(nn.Module):
-    """A network so sure of the right class, 0, that its gradients lie below what float16 can hold."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor([[9.0, -9.0]]))  # from one pixel to two classes
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.weight
-
-
 def gradient_of_a_sure_network(precision: str) -> Tensor:
-    """The gradient with which the optimizer steps."""
-    model, images, labels = Sure(), torch.ones(4, 1, 1, 1), torch.zeros(4, dtype=torch.int64)
+    """The gradient of a network so sure of the right class, 0, that it lies below what float16 can hold."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False))
+    model[1].weight.data = torch.tensor([[9.0], [-9.0]])
+    images, labels, order = torch.ones(4, 1, 1, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    gradients = []
-    hook = register_optimizer_step_pre_hook(lambda *_: gradients.append(model.weight.grad.clone()))
-    try:
-        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
-        loss, _ = FastLoop(model, optimizer, precision).train_epoch(images, labels, torch.arange(4), 4, schedule)
-    finally:
-        hook.remove()
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    loss, _ = FastLoop(model, optimizer, precision).train_epoch(images, labels, order, 4, schedule)
     assert loss == pytest.approx(F.cross_entropy(torch.tensor([[9.0, -9.0]]), torch.zeros(1).long()).item()), "unscaled"
-    return gradients[0]
+    return model[1].weight.grad  # with which the optimizer has stepped
 
 
 def test_the_loss_scale_saves_gradients_that_float16_would_lose(monkeypatch):
