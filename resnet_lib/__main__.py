@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 
 from resnet_lib import __version__
 from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.environment import DEVICES, choose_device
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, run_grid
 from resnet_lib.fast import choose_precision
 from resnet_lib.files import check_folder, make_folder
-from resnet_lib.recipes import PRECISIONS, SHORTCUTS, Recipe, paper_grid
+from resnet_lib.recipes import PRECISIONS, SHORTCUTS, Recipe, describe_recipe, paper_grid
 from resnet_lib.records import format_table
-from resnet_lib.report import compare, describe_recipe, make_report
-from resnet_lib.training import DEVICES, choose_device
+from resnet_lib.report import compare, make_report
 
 MOVED = ("probes", "class-report")  # to the command line of resnet_course
 

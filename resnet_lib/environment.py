@@ -1,4 +1,4 @@
-"""Where a figure was measured: hardware, versions and date."""
+"""The machine: the device to train on, and where a figure was measured, by hardware, versions and date."""
 
 import json
 import os
@@ -10,6 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from resnet_lib.recipes import check_choice
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The device asked for, or for "auto" the best one here: CUDA, else MPS, else the CPU.
+
+    Raises:
+        ValueError: an unknown device, or one that this machine lacks.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    check_choice("device", device, DEVICES)
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        device = next(name for name, is_here in here.items() if is_here)
+    if not here[device]:
+        raise ValueError(f"device must be one that this machine has, got {device!r}: use 'cpu' or 'auto'")
+    return torch.device(device)
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from resnet_lib.datasets import Dataset, load_dataset
+from resnet_lib.environment import choose_device
 from resnet_lib.files import make_folder, remove_unfinished
 from resnet_lib.parallel import one_per_core, one_per_task, require_ray
 from resnet_lib.recipes import Recipe, check_choice, check_number
 from resnet_lib.records import Record, find_record, save_record
-from resnet_lib.training import OnEpoch, choose_device, train
+from resnet_lib.training import OnEpoch, train
 
 ENGINES = ("local", "ray")
 

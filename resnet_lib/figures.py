@@ -63,16 +63,13 @@ def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
     return {
         "figure.figsize": (6.8, 3.8),  # inches; as wide as the book's text
         "figure.dpi": 110,
-        "figure.facecolor": paper,
-        "savefig.facecolor": paper,
-        "axes.facecolor": paper,
+        **dict.fromkeys(["figure.facecolor", "savefig.facecolor", "axes.facecolor"], paper),
         "figure.constrained_layout.use": True,
         "font.size": 11,
         "axes.titlesize": 12,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
+        **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
         "lines.linewidth": 2,
         "svg.hashsalt": "resnet",  # the same picture is the same file
         **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"], ink),
@@ -163,8 +160,8 @@ def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool =
     kinds: dict[str, list[tuple[str, int]]] = {}
     for shortcut, depth in networks:
         kinds.setdefault("plain" if shortcut == "none" else "residual", []).append((shortcut, depth))
-    rows, columns = (len(kinds), 1) if stacked else (1, len(kinds))
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    shape = (len(kinds), 1) if stacked else (1, len(kinds))
+    panels = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False)
     highest_end = max(_curves(runs, name)[:, -1].mean() for runs in networks.values() for name in TRAINING_CURVES)
     panels[0, 0].set_ylim(0, next(top for top in (20, 50, 100) if highest_end <= 0.8 * top or top == 100))
     for axes, (kind, members) in zip(panels.flat, kinds.items(), strict=True):

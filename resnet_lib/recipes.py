@@ -119,6 +119,33 @@ class Recipe:
         return f"{self.name}-{digest[:8]}.json"
 
 
+def plain_text(value: Any) -> str:
+    """A value from others' hands, as at most 120 characters that can be printed on one line.
+
+    >>> plain_text("red\\x1b[31m")
+    'red?[31m'
+    """
+    text = str(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    text = text if len(text) <= 120 else f"{text[:119]}…"
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """What the runs of a comparison share, in one line.
+
+    >>> describe_recipe(Recipe())
+    'digits, width 8, 10 epochs, batch 128, learning rate 0.1 (one-cycle), momentum 0.9, weight decay 0.0001, float32'
+    """
+    schedule = f"{recipe.schedule}{', with a warm-up not as in the paper' * recipe.warm_up}"
+    parts = [recipe.dataset, f"width {recipe.width}", f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"]
+    parts += [f"batch {recipe.batch_size}", f"learning rate {recipe.lr:g} ({schedule})"]
+    parts += [f"momentum {recipe.momentum:g}", f"weight decay {recipe.weight_decay:g}"]
+    parts += [f"{recipe.images} training images"] * bool(recipe.images)
+    parts += [f"{recipe.held_out} images held out"] * bool(recipe.held_out)
+    parts += ["cropped and mirrored at random"] * recipe.augment
+    return ", ".join(map(plain_text, [*parts, recipe.precision]))
+
+
 # The paper's recipe for CIFAR-10. 182 epochs of 352 batches (45,000 images, the last batch of 72) are 64,064
 # iterations, the paper's 64k; the schedule's half and three quarters are its 32k and 48k. One departure: the paper
 # subtracts each pixel's mean; here each channel is shifted and scaled, as the paper's own authors do on ImageNet

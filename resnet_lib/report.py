@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib.figures import DARK_INK, LIGHT_INK, add_title, draw_pictures, draw_training, save_figure, style
 from resnet_lib.files import write_whole
-from resnet_lib.recipes import PAPER_CIFAR10, Recipe
+from resnet_lib.recipes import PAPER_CIFAR10, Recipe, describe_recipe, plain_text
 from resnet_lib.records import Record, format_error, group_runs, load_record, summarize
 
 # He et al. 2016, table 6: test error in percent, with option A. Of five runs of ResNet-110 the paper gives the best,
@@ -92,17 +92,6 @@ def gather_records(folder: Path) -> tuple[list[Record], list[str]]:
     return [record for _, record in used.values()], unusable
 
 
-def plain_text(value: Any) -> str:
-    """What a record says, as at most 120 characters that can be printed on one line.
-
-    >>> plain_text("red\\x1b[31m")
-    'red?[31m'
-    """
-    text = str(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
-    text = text if len(text) <= 120 else f"{text[:119]}…"
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def compare(records: Iterable[Record]) -> dict[Recipe, list[Record]]:
     """The records that may stand in one table each, by what they share: all but depth, shortcut and seed."""
     groups: dict[Recipe, list[Record]] = {}
@@ -115,22 +104,6 @@ def _shared(recipe: Recipe) -> Recipe:
     """The recipe without depth, shortcut and seed; ``warm_up`` says that one in steps has not the paper's warm-up."""
     departs = recipe.schedule == "steps" and recipe.warm_up != (recipe.depth == 110)
     return replace(recipe, depth=8, shortcut="none", seed=0, warm_up=departs)
-
-
-def describe_recipe(recipe: Recipe) -> str:
-    """What the runs of a comparison share, in one line.
-
-    >>> describe_recipe(Recipe())
-    'digits, width 8, 10 epochs, batch 128, learning rate 0.1 (one-cycle), momentum 0.9, weight decay 0.0001, float32'
-    """
-    schedule = f"{recipe.schedule}{', with a warm-up not as in the paper' * recipe.warm_up}"
-    parts = [recipe.dataset, f"width {recipe.width}", f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"]
-    parts += [f"batch {recipe.batch_size}", f"learning rate {recipe.lr:g} ({schedule})"]
-    parts += [f"momentum {recipe.momentum:g}", f"weight decay {recipe.weight_decay:g}"]
-    parts += [f"{recipe.images} training images"] * bool(recipe.images)
-    parts += [f"{recipe.held_out} images held out"] * bool(recipe.held_out)
-    parts += ["cropped and mirrored at random"] * recipe.augment
-    return ", ".join(map(plain_text, [*parts, recipe.precision]))
 
 
 def origin(records: Iterable[Record]) -> dict[str, str]:

@@ -17,33 +17,14 @@ from torch import nn
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
-from resnet_lib.environment import describe_environment
+from resnet_lib.environment import choose_device, describe_environment
 from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, restore_optimizer
 from resnet_lib.networks import CifarResNet, cifar_resnet
-from resnet_lib.recipes import Recipe, check_choice
+from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, finite_or_none
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 _seeding = threading.Lock()
 OnEpoch = Callable[[int, float | None], None]  # called with epochs done since the last call, and the last one's loss
-
-
-def choose_device(device: str = "auto") -> torch.device:
-    """The device asked for, or for "auto" the best one here: CUDA, else MPS, else the CPU.
-
-    Raises:
-        ValueError: an unknown device, or one that this machine lacks.
-
-    >>> choose_device("cpu")
-    device(type='cpu')
-    """
-    check_choice("device", device, DEVICES)
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        device = next(name for name, is_here in here.items() if is_here)
-    if not here[device]:
-        raise ValueError(f"device must be one that this machine has, got {device!r}: use 'cpu' or 'auto'")
-    return torch.device(device)
 
 
 def train_epoch(
@@ -154,18 +135,15 @@ class Run:
         self.fast_loop = None if is_readable else FastLoop(self.model, self.optimizer, recipe.precision)
 
         self.labels = self.dataset.train_labels.to(device)
-        self.images: Any = self._normalised(self.dataset.train_images)
-        if recipe.augment:
-            raw = self.dataset.train_images.to(device)
-            self.images = AugmentedImages(raw, self.dataset.mean, self.dataset.std)
+        images, mean, std = self.dataset.train_images, self.dataset.mean, self.dataset.std
+        self.images: Any = AugmentedImages(images.to(device), mean, std) if recipe.augment else self._normalised(images)
         self.test = self._normalised(self.dataset.test_images), self.dataset.test_labels.to(device)
         self.held_out = self._normalised(held_images), held_labels.to(device)
 
         self.generator = torch.Generator()  # of the orders and the shifts
         self.generator.manual_seed(recipe.seed)
-        self.curves: dict[str, list[Any]] = {"train_loss": [], "train_error": [], "test_error": []}
-        if recipe.held_out:
-            self.curves["held_out_error"] = []
+        curves = ["train_loss", "train_error", "test_error", *["held_out_error"] * bool(recipe.held_out)]
+        self.curves: dict[str, list[Any]] = {name: [] for name in curves}
         steps = recipe.epochs * -(-len(self.labels) // recipe.batch_size)  # rounded up
         self.scheduler = make_scheduler(self.optimizer, recipe, steps, self.curves["train_error"])
         self.training_seconds = self.evaluation_seconds = 0.0
