@@ -174,8 +174,8 @@ def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -
     """Train, and say with what outcome: as a table, or as JSON with the recipe's fields beside the outcome's."""
     records = run_grid(recipes, args.out, args.device, dataset, args.engine, args.gpus_per_run)
     if args.json:
-        runs = [{**asdict(record.recipe), **asdict(record)} for record in records]
-        return json.dumps({"runs": [{name: run[name] for name in run if name != "recipe"} for run in runs]}, indent=1)
+        runs = [asdict(record) for record in records]
+        return json.dumps({"runs": [run.pop("recipe") | run for run in runs]}, indent=1)
     (shared, *_) = compare(records)
     below = f"mean ± standard deviation over seeds; records in {args.out}"
     return "\n".join([describe_recipe(shared), format_table(records), below])

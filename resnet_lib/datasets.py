@@ -103,16 +103,11 @@ class Dataset:
         return fewer, self.train_images[held], self.train_labels[held]
 
 
-def load_digits() -> Dataset:
-    """scikit-learn's 1,797 handwritten digits, 8×8 pixels with values 0 to 16, split into 1,437 and 360.
+def _load_digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8×8 pixels with values 0 to 16, split into 1,437 and 360."""
+    from sklearn.datasets import load_digits  # here, since only this data set needs scikit-learn
 
-    >>> digits = load_digits()
-    >>> digits.train_images.shape, digits.test_images.shape
-    (torch.Size([1437, 1, 8, 8]), torch.Size([360, 1, 8, 8]))
-    """
-    from sklearn.datasets import load_digits as load  # here, since only this data set needs scikit-learn
-
-    bunch = load()
+    bunch = load_digits()
     # NumPy keeps RandomState's numbers the same in every release, so the split never changes.
     order = np.random.RandomState(0).permutation(len(bunch.images))
     images = torch.from_numpy(bunch.images[order].astype(np.uint8)).unsqueeze(1)
@@ -136,7 +131,7 @@ def load_dataset(name: str, data: Path = Path("data")) -> Dataset:
     10
     """
     if name == "digits":
-        return load_digits()
+        return _load_digits()
     if name not in list(MIRRORS) and not str(name).startswith("folder:"):
         raise ValueError(f"dataset must be one of 'digits', 'cifar10', 'fashion_mnist', 'folder:PATH', got {name!r}")
     try:

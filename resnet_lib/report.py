@@ -2,10 +2,7 @@
 
 It is text for a terminal, a picture, or one HTML page that needs nothing but itself. A record may come from anywhere:
 what can't be used is named and passed over, and what it says is text of others.
-
-Sources
--------
-He et al. 2016: table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
+Source: He et al. 2016, table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
 """
 
 import statistics
@@ -25,8 +22,7 @@ from resnet_lib.files import write_whole
 from resnet_lib.recipes import PAPER_CIFAR10, Recipe, describe_recipe, plain_text
 from resnet_lib.records import Record, format_error, group_runs, load_record, summarize
 
-# He et al. 2016, table 6: test error in percent, with option A. Of five runs of ResNet-110 the paper gives the best,
-# and their mean and standard deviation.
+# Table 6: test error in percent, with option A; of ResNet-110 the best of five runs (their mean ± deviation).
 PAPER_TEST_ERRORS = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.43 (6.61 ± 0.16)"}
 MOST_IN_PNG = 20  # comparisons; of more a PNG would be taller than many programs open
 MOST_DRAWN = 50  # comparisons on a page whose curves are drawn; each takes a fifth of a second
@@ -69,11 +65,7 @@ def make_report(folder: Path, out: Path | None = None) -> str:
 
 
 def gather_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """The records in a folder, one for each run, and of each other JSON file its name and why it is not used.
-
-    Raises:
-        ValueError: no such folder, or no record in it.
-    """
+    """The records in a folder, one for each run, and of each other JSON file its name and why it is not used."""
     if not folder.is_dir():
         raise ValueError(f"DIR must be a folder of records, got {folder}, which is none")
     used: dict[Recipe, tuple[Path, Record]] = {}
@@ -243,8 +235,7 @@ def add_curves(section: Section) -> Section:
         "The best test error is the lowest of all epochs. The test images themselves choose it, so it flatters.",
         "The curves' training error is taken over the batches as they are trained on, the table's afterwards.",
     ]
-    return {
-        **section,
+    return section | {
         "picture": pictures,
         "alt": f"Curves of {curves}. Final training and test error in percent: {ends}.",
         "cells": [[*line, cell] for line, cell in zip(section["cells"], column, strict=True)],
