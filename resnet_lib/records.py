@@ -95,7 +95,7 @@ def parse_record(content: bytes, name: str) -> Record:
 def _check_outcome(record: Record) -> None:
     """Refuse values that no run can have had: a table made of them would be wrong, or fail far from here."""
 
-    highest = {"train_error": 100, "test_error": 100, "best_test_error": 100, "held_out_error": 100}
+    highest: dict[str, float] = {"train_error": 100, "test_error": 100, "best_test_error": 100, "held_out_error": 100}
     highest |= {"train_loss": math.inf, "seconds": math.inf, "images_per_second": math.inf}
     for name, most in highest.items():
         value = getattr(record, name)

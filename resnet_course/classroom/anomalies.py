@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from resnet_course.classroom.submissions import Run, group_by
-from resnet_lib.report import plain_text
+from resnet_lib.recipes import plain_text
 
 FEWEST_PEERS = 8  # runs that an outlier is told by
 FARTHEST = 3.5  # robust deviations from the median

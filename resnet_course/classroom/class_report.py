@@ -17,8 +17,9 @@ from resnet_course.classroom.anomalies import describe_copies, find_copies, find
 from resnet_course.classroom.submissions import Run, group_by, read_class
 from resnet_lib.figures import colour_of, draw_pictures, label_of
 from resnet_lib.files import write_whole
+from resnet_lib.recipes import plain_text
 from resnet_lib.records import format_error, load_records, results_folder, summarize
-from resnet_lib.report import Section, finding, format_page, format_text, origin, plain_text, tally
+from resnet_lib.report import Section, finding, format_page, format_text, origin, tally
 
 BOOK = ("digits", "digits-long", "chapters", "cifar10-jpg")  # the runs that come with the book
 BOOK_RULE = (

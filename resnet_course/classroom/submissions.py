@@ -9,9 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from resnet_lib.recipes import Recipe
+from resnet_lib.recipes import Recipe, plain_text
 from resnet_lib.records import Record, parse_record
-from resnet_lib.report import plain_text
 
 MOST_BYTES = 2**20  # of a record: that of the paper's longest run has 20 kB
 MOST_BYTES_OF_ZIP = 20 * 2**20

@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_lib import figures
+from resnet_lib.recipes import describe_recipe
 from resnet_lib.records import Record, group_runs, load_records, results_folder, summarize
-from resnet_lib.report import describe_recipe
 
 SETS = {
     "digits": "Digits, 10 epochs",
