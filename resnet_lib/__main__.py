@@ -162,8 +162,7 @@ def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
 
     recipes_for("unknown yet")  # refuse wrong numbers before a long download
     check_folder(args.out)
-    kind, colon, place = args.dataset.partition(":")
-    dataset = load_dataset(f"{kind}{colon}{os.path.expanduser(place)}", args.data)
+    dataset = load_dataset(args.dataset, args.data)
     recipes = recipes_for(dataset.name)
     dataset.part(recipes[0].images, recipes[0].held_out)
     make_folder(args.out)
