@@ -332,11 +332,3 @@ def test_tab_goes_through_an_explorer_and_out_again(open_explorer, name):
         }""")
         assert outline == "solid"
     assert page.evaluate("!document.activeElement.closest('.explorer')")
-
-
-@pytest.mark.parametrize("name", EXPLORERS)
-def test_without_scripts_a_page_shows_a_picture_and_a_table(open_explorer, name):
-    page = open_explorer(name, java_script_enabled=False, width=360)
-    assert page.locator("noscript p", has_text="needs scripts").first.is_visible()
-    assert page.locator("noscript img").is_visible() and page.locator("noscript table").is_visible()
-    assert page.locator(".explorer select").count() == 0

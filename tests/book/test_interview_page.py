@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from audit.links import Page
-from docutils import nodes
-from interview import make_deck, pages
+from interview import make_deck
 from interview.questions import load
 from notebook_files import ROOT
 from sphinx.errors import ExtensionError
@@ -46,23 +45,6 @@ def test_the_cheat_sheet_holds_the_values_of_the_checks(site):
         if "sheet" in question:
             expected += values or [" · ".join(check["value"] for check in question["checks"])]
     assert sorted(cells) == sorted(expected)
-
-
-def test_a_link_finds_its_section_or_is_left_to_sphinx_which_warns():
-    title = nodes.reference("", "", nodes.Text("3.2 Two blocks"), anchorname="#two-blocks")
-    env = SimpleNamespace(tocs={"notebooks/03": nodes.bullet_list("", title)})
-    app = SimpleNamespace(builder=SimpleNamespace(get_relative_uri=lambda _, page: f"{page}.html"))
-
-    def resolved(target: str):
-        link = pages.pending_xref(
-            "", nodes.Text("here"), reftype="section", reftarget=target, refdoc="a", refexplicit=False
-        )
-        return pages.resolve(app, env, link, link)
-
-    for target in ("notebooks/03#3.2", "notebooks/03#two-blocks"):
-        found = resolved(target)
-        assert (found["refuri"], found.astext()) == ("notebooks/03.html#two-blocks", "3.2 Two blocks")
-    assert resolved("notebooks/03#3") is resolved("notebooks/04#3.2") is None
 
 
 def test_a_broken_file_stops_the_build_with_its_line(tmp_path):

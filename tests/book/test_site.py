@@ -5,7 +5,6 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
-import pydata_sphinx_theme
 import pytest
 from audit.browse import LAYOUT
 from audit.links import broken_links
@@ -66,14 +65,6 @@ def test_the_description_is_the_first_words_or_the_page_s_own():
 def test_a_page_loads_what_its_text_needs_and_nothing_else(site):
     assert "copybutton.js" in text_of(site, CHAPTER) and "copybutton.js" not in text_of(site, PROSE)
     assert "searchindex.js" in text_of(site, "search.html") and "searchindex.js" not in text_of(site, PROSE)
-    for name, need in (
-        ("togglebutton.css", "dropdown"),
-        ("sphinx-design.min.css", "sd-card"),
-        ("design-tabs.js", "sd-tab"),
-    ):
-        assert pages.is_needed(SimpleNamespace(filename=f"_static/{name}"), f'<div class="{need}">')
-    hint = SimpleNamespace(filename=None, attributes={"body": "let toggleHintShow = 'Click to show';"})
-    assert not pages.is_needed(hint, "<p>")
 
 
 def test_a_chapter_opens_in_colab_in_binder_and_on_kaggle(site):
@@ -88,12 +79,6 @@ def test_a_chapter_opens_in_colab_in_binder_and_on_kaggle(site):
 
 def test_the_one_style_sheet_holds_every_style_of_the_theme_and_of_the_book_and_no_icon_library(site):
     static = site / "_static"
-    theme = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme"
-    macros = (theme / "static" / "webpack-macros.html").read_text(encoding="utf-8")
-    asked = set(re.findall(r"_static/(styles/[\w-]+\.css|scripts/[\w-]+\.js)", macros))
-    names = ("fontawesome", "bootstrap", "pydata-sphinx-theme")
-    styles = {"styles/theme.css", "styles/pydata-sphinx-theme.css"}  # the first of them imports basic.css
-    assert asked == styles | {f"scripts/{name}.js" for name in names}
     bundle = (static / "site.css").read_text(encoding="utf-8")
     for pattern in files.BUNDLED:
         [style] = static.glob(pattern)

@@ -146,7 +146,7 @@ def small(*edits, block=BASIC, counts=(1, 1, 1)):
     ("make", "depth", "num_classes"),
     [
         (lambda: torchvision.models.resnet18(), 18, 1000),
-        (lambda: networks.resnet34(10, shortcut="A"), np.int64(34), np.int64(10)),
+        (lambda: networks.resnet18(10, shortcut="A"), np.int64(18), np.int64(10)),
         (lambda: networks.resnet18(10, shortcut="C"), 18, 10),
         (lambda: networks.resnet18(10, in_channels=1), 18, 10),
         (lambda: torchvision.models.resnet50(num_classes=10, zero_init_residual=True), 50, 10),
