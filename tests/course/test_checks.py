@@ -226,19 +226,12 @@ RIGHT_RESIDUAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("style", RIGHT_BASIC)
-def test_a_right_basic_block_passes(style):
-    assert_right(check_basic_block(RIGHT_BASIC[style]))
+RIGHT = {check_basic_block: RIGHT_BASIC, check_bottleneck: RIGHT_BOTTLENECK, check_residual: RIGHT_RESIDUAL}
 
 
-@pytest.mark.parametrize("style", RIGHT_BOTTLENECK)
-def test_a_right_bottleneck_passes(style):
-    assert_right(check_bottleneck(RIGHT_BOTTLENECK[style]))
-
-
-@pytest.mark.parametrize("style", RIGHT_RESIDUAL)
-def test_a_right_residual_passes(style):
-    assert_right(check_residual(RIGHT_RESIDUAL[style]))
+@pytest.mark.parametrize(("check", "style"), [(check, style) for check, styles in RIGHT.items() for style in styles])
+def test_a_right_block_passes(check, style):
+    assert_right(check(RIGHT[check][style]))
 
 
 # What is neither right nor a known mistake is told as what it is.
@@ -281,7 +274,8 @@ def test_a_norm_that_is_written_out_stays_open():
     assert "addition" in texts(report, "right")
 
 
-def test_a_frozen_batchnorm_is_not_judged():
+def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
+    assert check_basic_block(block_with(lambda channels: nn.BatchNorm2d(channels, affine=False))).ok
     report = check_basic_block(block_with(torchvision.ops.FrozenBatchNorm2d))
     assert not texts(report, "wrong"), report
     assert {"steps", "shortcut"} <= set(texts(report, "open"))
@@ -295,11 +289,6 @@ def test_computed_weights_are_named_and_not_judged(conv):
     assert not texts(report, "wrong"), report
     assert list(texts(report, "open")) == ["convolutions"]
     assert "computes its weights" in texts(report, "open")["convolutions"]
-
-
-def test_an_affine_false_batchnorm_is_a_batchnorm():
-    report = check_basic_block(block_with(lambda c: nn.BatchNorm2d(c, affine=False)))
-    assert report.ok, report
 
 
 def test_an_unknown_step_is_told_with_what_ran():
@@ -346,12 +335,6 @@ RESIDUAL_MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", RESIDUAL_MISTAKES)
-def test_a_mistake_in_a_residual_is_told(mistake):
-    edits, told = RESIDUAL_MISTAKES[mistake]
-    assert_told(check_residual(learn(RESIDUAL, *edits)), told)
-
-
 BOTTLENECK_MISTAKES = {
     "expansion of 2": ([("channels * 4", "channels * 2"), ("expansion = 4", "expansion = 2")],
      {"output": "the expansion of a bottleneck is 4", CONVOLUTIONS: "from 6 to 12", "expansion": "should be 4"}),
@@ -365,6 +348,12 @@ BOTTLENECK_MISTAKES = {
     "a basic block": ([(BOTTLENECK, BASIC)],
      {CONVOLUTIONS: "there are 3×3, 3×3; there should be 1×1, 3×3, 1×1", "output": "", "expansion": "be 4"}),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", RESIDUAL_MISTAKES)
+def test_a_mistake_in_a_residual_is_told(mistake):
+    edits, told = RESIDUAL_MISTAKES[mistake]
+    assert_told(check_residual(learn(RESIDUAL, *edits)), told)
 
 
 @pytest.mark.parametrize("mistake", BOTTLENECK_MISTAKES)
