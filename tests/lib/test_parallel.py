@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,8 @@ def test_results_come_in_the_order_of_the_items_each_from_one_thread(threads, co
 
     assert one_per_core(slow_first, range(4)) == [(0, 1), (1, 1), (4, 1), (9, 1)]
     assert one_per_core(slow_first, []) == [] and torch.get_num_threads() == cores
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == cores, "also for threads to come"
 
 
 def test_an_error_is_raised_tells_the_others_to_stop_and_cancels_the_rest(threads):
