@@ -223,7 +223,7 @@ def test_a_picture_is_small_and_the_same_however_often_it_is_drawn_and_saved():
     for figure in (draw_volumes(trace("cifar 110, A"), "title"), draw_volumes(trace("cifar 110, A"), "title")):
         for _ in range(2):  # a warning about the layout would fail here
             file = io.BytesIO()
-            figure.savefig(file, bbox_inches="tight")
+            figure.savefig(file, format="png", bbox_inches="tight")
             pictures.add(file.getvalue())
     assert len(pictures) == 1 and len(pictures.pop()) < 80_000
 

@@ -85,6 +85,24 @@ def test_by_every_way_a_network_computes_the_same(network, way):
         torch.testing.assert_close((WAYS | SLOW_WAYS)[way](model), wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_in_half_precision_the_output_has_that_type_and_is_near(network, dtype):
+    model = built(network)
+    with torch.no_grad():
+        wanted = model(IMAGES)
+        got = model.to(dtype)(IMAGES.to(dtype))
+    assert got.dtype == dtype
+    torch.testing.assert_close(got.float(), wanted, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_on_the_meta_device_a_network_has_shapes_and_no_values(network):
+    with torch.device("meta"):
+        out = NETWORKS[network]()(torch.empty(5, 3, 64, 64))
+    assert out.shape == (5, 7) and out.is_meta
+
+
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "ordered"])
 def test_features_can_be_taken_from_any_stage(network):
     model, seen = built(network), []
@@ -95,10 +113,56 @@ def test_features_can_be_taken_from_any_stage(network):
     assert torch.equal(taken["maps"], seen[0]) and torch.equal(taken["logits"], out)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # its own, of which there are many
+@pytest.mark.parametrize("network", NETWORKS)
+def test_fx_quantisation_gives_nearly_the_same(network):
+    quantize_fx = pytest.importorskip("torch.ao.quantization.quantize_fx")
+    from torch.ao.quantization import get_default_qconfig_mapping
+
+    if torch.backends.quantized.engine == "none":
+        pytest.skip("this build of PyTorch has no quantised kernels")
+    model = built(network)
+    prepared = quantize_fx.prepare_fx(copy.deepcopy(model), get_default_qconfig_mapping(), (IMAGES,))
+    with torch.no_grad():
+        wanted = model(IMAGES)
+        prepared(IMAGES)
+        got = quantize_fx.convert_fx(prepared)(IMAGES)
+    assert (got - wanted).abs().max() < 0.15 * wanted.abs().max()
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated")
 @pytest.mark.parametrize("block", [BasicBlock(3, 3), Bottleneck(3, 4, 2, "A"), Residual(3, 3), Residual(3, 4, True, 2)])
 def test_a_block_can_be_scripted(block):
     assert torch.equal(torch.jit.script(block.eval())(IMAGES), block(IMAGES))
+
+
+def grey_first(model: nn.Module) -> tuple[nn.Module, int]:
+    model.conv1 = nn.Sequential(nn.Conv2d(1, 3, 1), model.conv1)
+    return model, 1
+
+
+def grey_summed(model: nn.Module) -> tuple[nn.Module, int]:
+    model.conv1.weight = nn.Parameter(model.conv1.weight.sum(1, keepdim=True))
+    return model, 1
+
+
+def other_head(model: nn.Module) -> tuple[nn.Module, int]:
+    model.fc = nn.Sequential(nn.Dropout(), nn.Linear(model.fc.in_features, 7))
+    return model, 3
+
+
+@pytest.mark.parametrize("change", [grey_first, grey_summed, other_head])
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name != "ordered"])
+def test_stem_and_head_can_be_replaced_and_train(network, change):
+    model, channels = change(built(network).train())
+    model(IMAGES[:, :channels]).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+
+
+def test_weights_summed_for_grey_images_give_what_three_equal_channels_gave():
+    model, grey = built("CIFAR, C"), IMAGES[:, :1]
+    wanted = model(grey.repeat(1, 3, 1, 1))
+    torch.testing.assert_close(grey_summed(model)[0](grey), wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_numpys_integers_are_whole_numbers():
