@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resnet_lib import fast
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
-from resnet_lib.fast import FastLoop, choose_precision, make_optimizer
+from resnet_lib.fast import FastLoop, choose_layout, choose_precision, make_optimizer
 from resnet_lib.recipes import Recipe
 from resnet_lib.training import Run, build_model, make_scheduler, train, train_epoch
 
@@ -40,12 +40,14 @@ class Training:
 
     def __init__(self, recipe: Recipe, device: torch.device = CPU) -> None:
         self.recipe = recipe
-        self.model = build_model(recipe, FEW).to(device, memory_format=torch.channels_last)
+        model = build_model(recipe, FEW)
+        layout = choose_layout(model, device)
+        self.model = model.to(device, memory_format=layout)
         self.optimizer = make_optimizer(self.model, recipe, device)
         self.images = (
             AugmentedImages(FEW.train_images.to(device), FEW.mean, FEW.std)
             if recipe.augment
-            else FEW.normalise(FEW.train_images).contiguous(memory_format=torch.channels_last).to(device)
+            else FEW.normalise(FEW.train_images).contiguous(memory_format=layout).to(device)
         )
         self.labels = FEW.train_labels.to(device)
         steps = recipe.epochs * -(-len(self.labels) // recipe.batch_size)
