@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from audit.browse import LAYOUT
 from audit.links import broken_links
-from lean import files, mathematics, pages
+from lean import files, identity, mathematics, pages
 from PIL import Image
 from repository import address
 
@@ -107,9 +107,26 @@ def test_pictures_come_when_they_are_near_and_their_place_is_kept(site):
         assert 'loading="lazy"' in tag and re.search(r"\b(width=|height[=:])", tag) and 'alt="' in tag, tag
 
 
-def test_the_site_s_first_page_leads_to_the_front_page_without_a_script(site):
-    text = text_of(site, "index.html")
+@pytest.mark.parametrize("page", ["index.html", "404.html"])
+def test_whoever_comes_by_another_way_is_led_to_the_front_page_without_a_script(site, page):
+    text = text_of(site, page)
     assert '<html lang="en">' in text and "<title>" in text and '<a href="book/intro.html">' in text
+    assert ("Refresh" in text) == (page == "index.html")
+
+
+def test_every_page_says_who_made_it_which_edition_it_is_and_how_to_cite_it(site):
+    words = r"Edition [\d.]+ of 20\d\d-.*CC BY 4\.0.*#cite"
+    for page in set(all_pages(site)) - {"404.html"}:
+        assert re.search(words, text_of(site, page).partition("bd-footer-content")[2], re.DOTALL), page
+    assert "@misc" in text_of(site, "book/status.html")
+
+
+def test_a_site_with_an_address_names_it_to_search_engines(tmp_path):
+    assert identity.address_of_site("https://github.com/YOUR_ACCOUNT/resnet-book") == ""
+    config = SimpleNamespace(html_baseurl="https://ada.github.io/resnet-book/")
+    app = SimpleNamespace(config=config, env=SimpleNamespace(found_docs={"book/intro"}))
+    identity.write_sitemap(app, tmp_path)
+    assert f"<loc>{config.html_baseurl}book/intro.html</loc>" in (tmp_path / "sitemap.xml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -182,14 +199,35 @@ def test_without_a_script_a_page_is_whole_and_leads_on(open_page):
     assert page.url.endswith("book/glossary.html")
 
 
-def test_the_search_finds_bottleneck(open_page):
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("bottleneck", "3. The bottleneck"),
+        ("bottelneck", "3. The bottleneck"),  # a slip of the finger
+        ("shortcut", "4. Shortcuts"),
+        ("1,179,648", r"(3|12)\. "),
+        ("69632", r"(3|10|12)\. "),
+    ],
+)
+def test_the_search_finds_words_and_numbers_and_puts_the_chapter_on_them_first(open_page, typed, first):
     page = open_page(INTRO)
     page.keyboard.press("Control+k")
-    page.keyboard.type("bottleneck")
+    page.keyboard.type(typed)
     page.keyboard.press("Enter")
-    found = page.locator("#search-results li a", has_text="3. The bottleneck").first
-    found.click()
-    page.wait_for_url("**/notebooks/03_bottleneck.html*")
+    result = page.locator("#search-results li a").first
+    assert re.match(first, result.inner_text())
+    result.click()
+    page.wait_for_url("**/notebooks/*")
+    assert page.locator(".highlighted").count() == 0  # no marks to wipe away
+
+
+def test_what_was_read_is_ticked_off_and_the_front_page_leads_on(open_page):
+    page = open_page(CHAPTER)
+    page.locator(".prev-next-footer").scroll_into_view_if_needed()
+    page.get_by_role("img", name="read").first.wait_for()
+    page.locator(".navbar-brand").click()
+    assert page.locator("a.go-on").inner_text() == "Go on with chapter 2. The residual block"
+    assert page.locator(".cards li", has=page.locator(".read")).count() == 1
 
 
 def test_a_copy_button_copies_the_code(open_page):

@@ -11,7 +11,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from lean import files, mathematics, pages
+from lean import files, identity, mathematics, pages, search
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -24,6 +24,6 @@ def configure(_: Sphinx, config: Config) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", configure)
-    for part in (mathematics, pages, files):
+    for part in (identity, mathematics, pages, search, files):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,7 +5,6 @@ import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
-from jinja2 import Template
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -25,7 +24,6 @@ BUNDLED = (
 UNUSED = ("scripts/fontawesome.js*", "scripts/bootstrap.js*", "vendor/fontawesome", "scripts/*.map", "styles/*.map")
 # Classes of the icon library that say how to draw, not what.
 MODIFIERS = {"solid", "regular", "brands", "lg", "sm", "xs", "xl", "fw"}
-ENTRANCE = Path(__file__).parent / "templates" / "entrance.html"
 
 
 def without_icon_font(style: str) -> str:
@@ -87,15 +85,5 @@ def tidy(app: Sphinx, failed: Exception | None) -> None:
                 logger.warning("%s asks for the icon %s, which book/_static/icons.css does not draw", page.name, icon)
 
 
-def write_entrance(app: Sphinx, failed: Exception | None) -> None:
-    """Where the front page lies in a folder, the page that leads there has a title, a language and a link."""
-    if failed is None and app.builder.name == "html" and app.config.root_doc != "index":
-        names = {"language": app.config.language, "title": app.config.html_title or app.config.project}
-        page = Template(ENTRANCE.read_text(encoding="utf-8"), keep_trailing_newline=True, autoescape=True)
-        text = page.render(target=app.builder.get_target_uri(app.config.root_doc), **names)
-        (Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
-
-
 def setup(app: Sphinx) -> None:
     app.connect("build-finished", tidy, priority=900)
-    app.connect("build-finished", write_entrance, priority=900)

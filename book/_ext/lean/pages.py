@@ -55,8 +55,9 @@ def deferred(script: Any) -> Any:
 
 
 def first_words(tree: nodes.Node | None) -> str:
-    """The first paragraphs outside of code, as many whole words as a search engine shows."""
-    words = " ".join(paragraph.astext() for paragraph in tree.findall(nodes.paragraph)) if tree else ""
+    """The first paragraphs but the line of times, as many whole words as a search engine shows."""
+    paragraphs = tree.findall(nodes.paragraph) if tree else ()
+    words = " ".join(paragraph.astext() for paragraph in paragraphs if "times" not in paragraph["classes"])
     return shorten(words, DESCRIPTION_LENGTH + 1, placeholder="…")
 
 
@@ -82,9 +83,10 @@ def with_place(tag: str, size: tuple[int, int] | None) -> str:
 
 def prepare(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.Node | None) -> None:
     """Describe the page, leave out what it has no use for, and mend what it holds."""
-    if 'name="description"' not in context.get("metatags", ""):
-        description = first_words(tree) or f"{context.get('title') or page}: {app.config.html_title}"
-        tag = f'<meta name="description" content="{escape(description)}" />'
+    own = re.search('name="description" content="([^"]*)"', context.get("metatags", ""))
+    context["description"] = own[1] if own else escape(first_words(tree) or f"{context.get('title') or page}")
+    if not own:
+        tag = f'<meta name="description" content="{context["description"]}" />'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}"
     if "body" in context:
         sources = {name: Path(app.srcdir) / source for source, (_, name) in app.env.images.items()}
@@ -97,7 +99,9 @@ def prepare(app: Sphinx, page: str, template: str, context: dict[str, Any], tree
         needed = [asset for asset in unique if is_needed(asset, context.get("body", ""))]
         context[kind][:] = [asset for asset in needed if not is_bundled(file_of(asset))]
     if page != "search":  # whose own scripts run at once, and want the others to be there
-        context["script_files"][:] = map(deferred, context["script_files"])
+        # The one left out marks what was searched for on whichever page is opened next.
+        kept = [script for script in context["script_files"] if file_of(script) != "sphinx_highlight.js"]
+        context["script_files"][:] = map(deferred, kept)
 
 
 def drop_settings_of_thebe(app: Sphinx, tree: nodes.document, page_name: str) -> None:
