@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch, Polygon
+from matplotlib.patches import PathPatch, Polygon, Rectangle
 from matplotlib.path import Path
 from torch import nn
 
@@ -102,8 +102,12 @@ def trace_block(block: BasicBlock | Bottleneck, input_size: tuple[int, int, int]
     return [Volume("input", tuple(input_size)), *branch]
 
 
-def draw_network(model: nn.Module, input_size: tuple[int, int, int], title: str | None = None) -> Figure:
-    """Draw what `trace_network` finds. Without a title the picture says what becomes of pixels and channels.
+def draw_network(
+    model: nn.Module, input_size: tuple[int, int, int], title: str | None = None, like: nn.Module | None = None
+) -> Figure:
+    """Draw what `trace_network` finds, at the scale that fits it, or fits ``like``, so that two pictures compare.
+
+    Without a title the picture says what becomes of pixels and channels.
 
     >>> from resnet_lib import cifar_resnet
     >>> draw_network(cifar_resnet(20), (3, 32, 32)).get_suptitle()
@@ -114,7 +118,43 @@ def draw_network(model: nn.Module, input_size: tuple[int, int, int], title: str 
         (before, *pixels), (after, *last) = input_size, [v.shape for v in volumes if len(v.shape) == 3][-1]
         channels = f"{_count(before, 'channel')} become{'s' * (before == 1)} {after}"
         title = f"{'×'.join(map(str, pixels))} pixels become {'×'.join(map(str, last))}, and {channels}"
-    return draw_volumes(volumes, title)
+    return draw_volumes(volumes, title, trace_network(like, input_size) if like else None)
+
+
+def draw_stages(model: nn.Module, input_size: tuple[int, int, int], title: str) -> Figure:
+    """Draw a whole network narrow enough for a phone: a line for each operation, a row of blocks for each stage."""
+    figure, axes = plt.subplots(figsize=(3.5, 5.6), layout="none")
+    axes.set_position((0, 0, 1, 1))
+    axes.set(xlim=(0, 3.5), ylim=(-5.6, 0))
+    axes.axis("off")
+    axes.text(0.1, -0.2, title, weight="bold", size=10, va="center")
+    volumes = trace_network(model, input_size)
+    stages = [list(members) for _, members in groupby(volumes, key=lambda volume: volume.stage)]
+    y, step, ink = -0.55, 3.2 / max(map(len, stages)), {"color": plt.rcParams["text.color"], "lw": 1}
+    for stage in stages:
+        axes.text(0.1, y, _in_words(stage, model), va="center", size=9)
+        axes.text(3.4, y, str(stage[-1]), va="center", ha="right", size=9)
+        blocks = [volume for volume in stage if volume.shortcut]
+        for i, block in enumerate(blocks):
+            x, line = 0.15 + i * step, y - 0.5
+            axes.plot([x, x + step], [line, line], **ink)
+            box = Rectangle((x + 0.2 * step, line - 0.1), 0.6 * step, 0.2, facecolor=_shade(0.22), zorder=3)
+            box.set(edgecolor=_shade(0.8), label=f"box of {block.name}")
+            axes.add_patch(box)
+            _draw_arc(axes, (x + 0.05 * step, line), (x + 0.95 * step, line), block)
+        y -= 0.85 if blocks else 0.35
+    return figure
+
+
+def _in_words(stage: list[Volume], model: nn.Module) -> str:
+    """What happens in a part of the network: the operation, or the name of the stage and its number of blocks."""
+    module = getattr(model, stage[0].name, None)
+    if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+        kernel, stride = (size if isinstance(size, int) else size[0] for size in (module.kernel_size, module.stride))
+        kind = "convolution" if isinstance(module, nn.Conv2d) else "max pooling"
+        return f"{kernel}×{kernel} {kind}, stride {stride}"
+    words = {"input": "image", "mean": "mean of each channel", "fc": "linear layer"}
+    return words.get(stage[0].name, f"{stage[0].stage}: {_count(len(stage), 'block')}")
 
 
 # The picture is laid out in inches, so sizes below are sizes on the page.
@@ -145,10 +185,13 @@ class Scales:
         return drawn, max(drawn, LETTER * max(map(len, _label_lines(stage))))
 
 
-def draw_volumes(volumes: list[Volume], title: str) -> Figure:
-    """Draw volumes in a row: an arc for every shortcut, a label for every stage, a key to the lines and the scales."""
+def draw_volumes(volumes: list[Volume], title: str, like: list[Volume] | None = None) -> Figure:
+    """Draw volumes in a row: an arc for every shortcut, a label for every stage, a key to the lines and the scales.
+
+    The scales are the largest at which the volumes fit on the page, or those at which ``like`` does.
+    """
     stages = [list(members) for _, members in groupby(volumes, key=lambda volume: volume.stage)]
-    scales = _fit_scales(stages)
+    scales = _fit_scales([list(members) for _, members in groupby(like or volumes, key=lambda volume: volume.stage)])
     figure = plt.figure(figsize=PAGE, layout="constrained")
     figure.set_layout_engine("none")  # layout="none" above would be forgotten after the first savefig
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, PAGE[0]), ylim=(0, PAGE[1]))

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from torch import nn
 
 from resnet_course import volumes
-from resnet_course.volumes import draw_network, draw_volumes, trace_block, trace_network
+from resnet_course.volumes import draw_network, draw_stages, draw_volumes, trace_block, trace_network
 from resnet_lib import BasicBlock, Bottleneck, cifar_resnet, figures, plain34, resnet18, resnet50
 from resnet_lib.orderings import OrderedBlock, OrderedResNet
 
@@ -255,3 +255,30 @@ def test_a_wrong_model_or_size_is_refused_and_leaves_no_empty_picture(model, inp
     with pytest.raises(error, match=named):
         draw_network(model, input_size)
     assert plt.get_fignums() == []
+
+
+def test_two_pictures_compare_if_one_is_drawn_like_the_other():
+    small, large = build_without_numbers("resnet18, A"), build_without_numbers("resnet50")
+    own, like, of_large = (
+        scale(figure, "channel")
+        for figure in (
+            draw_network(small, (3, 64, 64)),
+            draw_network(small, (3, 64, 64), like=large),
+            draw_network(large, (3, 64, 64)),
+        )
+    )
+    assert like == pytest.approx(of_large) and like < own  # 2048 channels must fit, instead of 512
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18, A"])
+def test_the_picture_for_a_phone_has_a_box_and_an_arc_for_every_block_and_a_line_for_all_else(name):
+    figure = draw_stages(build_without_numbers(name), (3, 64, 64), "title")
+    blocks = [volume for volume in trace(name) if volume.shortcut]
+    assert list(patches(figure, "box of ")) == [block.name for block in blocks]
+    assert [(kind, place) for kind, place, _ in arcs(figure)] == [(block.shortcut, block.name) for block in blocks]
+    lines = texts(figure)
+    assert lines[1:5] == ["image", "3×64×64", "7×7 convolution, stride 2", "64×32×32"]
+    assert lines[5:7] == ["3×3 max pooling, stride 2", "64×16×16"] and lines[7].startswith("layer1: ")
+    assert [lines[-4], lines[-2]] == ["mean of each channel", "linear layer"]
+    figure.canvas.draw()
+    assert figure.get_figwidth() < 3.6 and max(text.get_window_extent().x1 for text in figure.axes[0].texts) < 386
