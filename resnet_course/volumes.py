@@ -103,22 +103,14 @@ def trace_block(block: BasicBlock | Bottleneck, input_size: tuple[int, int, int]
 
 
 def draw_network(
-    model: nn.Module, input_size: tuple[int, int, int], title: str | None = None, like: nn.Module | None = None
+    model: nn.Module, input_size: tuple[int, int, int], title: str, like: nn.Module | None = None
 ) -> Figure:
     """Draw what `trace_network` finds, at the scale that fits it, or fits ``like``, so that two pictures compare.
 
-    Without a title the picture says what becomes of pixels and channels.
-
     >>> from resnet_lib import cifar_resnet
-    >>> draw_network(cifar_resnet(20), (3, 32, 32)).get_suptitle()
-    '32×32 pixels become 8×8, and 3 channels become 64'
+    >>> figure = draw_network(cifar_resnet(20), (3, 32, 32), "32×32 pixels become 8×8")
     """
-    volumes = trace_network(model, input_size)
-    if title is None:
-        (before, *pixels), (after, *last) = input_size, [v.shape for v in volumes if len(v.shape) == 3][-1]
-        channels = f"{_count(before, 'channel')} become{'s' * (before == 1)} {after}"
-        title = f"{'×'.join(map(str, pixels))} pixels become {'×'.join(map(str, last))}, and {channels}"
-    return draw_volumes(volumes, title, trace_network(like, input_size) if like else None)
+    return draw_volumes(trace_network(model, input_size), title, trace_network(like, input_size) if like else None)
 
 
 def draw_stages(model: nn.Module, input_size: tuple[int, int, int], title: str) -> Figure:

@@ -208,7 +208,7 @@ def data() -> dict[str, Any]:
 
 def picture() -> Figure:
     """The network that the page opens with."""
-    return draw_network(resnet50(), (3, 224, 224))
+    return draw_network(resnet50(), (3, 224, 224), "224×224 pixels become 7×7, and 3 channels become 2048")
 
 
 def table() -> list[list[str]]:
