@@ -8,6 +8,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from resnet_lib.figures import DARK_INK, LIGHT_INK
+
 logger = logging.getLogger(__name__)
 # What every page wants, in this order: one file, because each file of its own costs a telephone a way to the server.
 BUNDLE = "site.css"
@@ -22,6 +24,8 @@ BUNDLED = (
     "icons.css",
 )
 UNUSED = ("scripts/fontawesome.js*", "scripts/bootstrap.js*", "vendor/fontawesome", "scripts/*.map", "styles/*.map")
+# What becomes of a picture's paper and ink in dark mode.
+DARK = {"#ffffff": "#121212", LIGHT_INK: DARK_INK, "#000000": DARK_INK}
 # Classes of the icon library that say how to draw, not what.
 MODIFIERS = {"solid", "regular", "brands", "lg", "sm", "xs", "xl", "fw"}
 
@@ -60,6 +64,21 @@ def write_bundle(static: Path) -> None:
     (static / BUNDLE).write_text("\n".join(parts), encoding="utf-8")
 
 
+def themed(svg: str) -> str:
+    """The picture so that its paper and ink turn with the page's mode; a browser tells a picture which one it is.
+
+    >>> themed('<svg width="1"><path style="stroke: #1a1a1a"/>').count("[style*='stroke: #1a1a1a']{stroke:#e6e6e6")
+    1
+    """
+    rules = "".join(
+        f"[style*='{what}: {light}']{{{what}:{dark}!important}}"
+        for light, dark in DARK.items()
+        for what in ("fill", "stroke")
+    )
+    style = f"<style>@media(prefers-color-scheme:dark){{{rules}}}</style>"
+    return re.sub(r"(<svg\b[^>]*>)", lambda tag: tag[0] + style, svg, count=1)
+
+
 def icons_of(page: str) -> set[str]:
     """The icons that a page asks for.
 
@@ -78,6 +97,8 @@ def tidy(app: Sphinx, failed: Exception | None) -> None:
     for path in {path for pattern in UNUSED for path in static.glob(pattern)}:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     write_bundle(static)
+    for picture in Path(app.outdir, "_images").glob("*.svg"):
+        picture.write_text(themed(picture.read_text(encoding="utf-8")), encoding="utf-8")
     drawn = set(re.findall(r"\.fa-([a-z0-9-]+)", (static / "icons.css").read_text(encoding="utf-8")))
     for page in Path(app.outdir).rglob("*.html"):
         if "_static" not in page.parts:

@@ -22,6 +22,7 @@ NEEDS = {
     r"DOCUMENTATION_OPTIONS\.(pagename|search_as_you_type)": "(?!)",
 }
 DESCRIPTION_LENGTH = 155
+PIXELS_A_POINT = 1.5  # so that a picture's letters are as large as those of the text
 VERBATIM = (nodes.literal, nodes.math, nodes.FixedTextElement)
 # What axe-core's rules object to, and what says the same to a screen reader without offence.
 CORRECTIONS = {
@@ -67,7 +68,7 @@ def size_of(picture: Path | None) -> tuple[int, int] | None:
         return None
     if picture.suffix == ".svg":  # whose width may be in points, or missing
         box = re.search(r'viewBox="\S+ \S+ ([\d.]+) ([\d.]+)"', picture.read_text(encoding="utf-8"))
-        return (round(float(box[1])), round(float(box[2]))) if box else None
+        return (round(float(box[1]) * PIXELS_A_POINT), round(float(box[2]) * PIXELS_A_POINT)) if box else None
     width, height = imagesize.get(picture)
     return (width, height) if width > 0 else None
 
