@@ -120,10 +120,16 @@ explorers.run("degradation", (data, change) => {
     const lines = shown.flatMap((network) =>
       network.curves.map((curve) => {
         const points = curve.values.map((value, epoch) => `${x(epoch + 1).toFixed(1)},${y(value).toFixed(1)}`);
-        const attributes = { points: points.join(" "), class: `curve ${network.kind}`, "stroke-width": network.weight };
+        const one = network.curves.length > 1 ? { class: `curve one ${network.kind}` } : { class: `curve ${network.kind}` };
+        const attributes = { points: points.join(" "), "stroke-width": network.weight, ...one };
         return draw("polyline", attributes, draw("title", {}, `${network.name}, seed ${curve.seed}`));
       }),
     );
+    const means = shown.filter((network) => network.curves.length > 1).map((network) => {
+      const mean = (epoch) => network.curves.reduce((sum, { values }) => sum + values[epoch], 0) / network.curves.length;
+      const points = ticks.map((_, epoch) => `${x(epoch + 1).toFixed(1)},${y(mean(epoch)).toFixed(1)}`).join(" ");
+      return draw("polyline", { points, class: `mean ${network.kind}`, "stroke-width": network.weight + 0.6 });
+    });
     const middle = (network) => {
       const last = network.curves.map((curve) => y(curve.values[curve.values.length - 1]));
       return last.reduce((sum, place) => sum + place, 0) / last.length;
@@ -137,9 +143,9 @@ explorers.run("degradation", (data, change) => {
     const labels = shown.map((network, i) =>
       text(width - right + 7, places[i] + 4, network.name, { class: `name ${network.kind}` }),
     );
-    const spoken = `${errors[state.error]} in percent over the epochs, a curve for each run. The table has their ends.`;
+    const spoken = `${errors[state.error]} in percent over the epochs, a thin curve for each run and a thick one for their mean. The table has their ends.`;
     const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken };
-    return draw("svg", attributes, frame, ...lines, ...leaders, ...labels);
+    return draw("svg", attributes, frame, ...lines, ...means, ...leaders, ...labels);
   }
 
   /** The places, moved as little as it takes to stand so far apart, and none below the lowest that there is. */

@@ -92,10 +92,10 @@ explorers.run("depth", (data, change) => {
 
   /** The network's parts from left to right: what each is called, and the volumes in it. */
   function volumes(network, design, sides) {
-    const shape = (channels, side) => ({ channels, side, path: null });
-    const blocks = design.parts.flatMap(([, block, count]) => Array(count).fill(data.blocks[block]));
+    const shape = (channels, side, part) => ({ channels, side, part, path: null });
+    const blocks = design.parts.flatMap(([, block, count], part) => Array(count).fill({ ...data.blocks[block], part }));
     const [stem, head] = [blocks[0], blocks[blocks.length - 1]];
-    const pooled = sides[2] < sides[1] ? [shape(stem.channels, sides[2])] : [];
+    const pooled = sides[2] < sides[1] ? [shape(stem.channels, sides[2], stem.part)] : [];
     const stages = network.numBlocks.map((count, stage) => ({
       name: `stage ${stage + 1}`,
       count,
@@ -103,9 +103,9 @@ explorers.run("depth", (data, change) => {
     }));
     return [
       { name: "image", boxes: [shape(3, sides[0])] },
-      { name: "conv", boxes: [shape(stem.channels, sides[1]), ...pooled] },
+      { name: "conv", boxes: [shape(stem.channels, sides[1], stem.part), ...pooled] },
       ...stages,
-      { name: "linear", boxes: [shape(head.channels, 1)], classes: head.channels },
+      { name: "linear", boxes: [shape(head.channels, 1, head.part)], classes: head.channels },
     ];
   }
 
@@ -141,7 +141,8 @@ explorers.run("depth", (data, change) => {
       let x = left + (space - drawn(one, scale) + gap(scale)) / 2;
       for (const box of one.boxes) {
         const [w, h] = [thickness(box, scale), height(box)];
-        content.push(draw("rect", { x, y: floor - h, width: w, height: h, rx: Math.min(2, w / 4), class: "volume" }));
+        const about = { class: "volume", "data-part": box.part ?? false };
+        content.push(draw("rect", { x, y: floor - h, width: w, height: h, rx: Math.min(2, w / 4), ...about }));
         if (box.path) {
           const [from, to] = [x - gap(scale) / 2, x + w + gap(scale) / 2];
           const [top, rise] = [floor - h - 3, Math.min(26, Math.max(8, 1.2 * w))];
@@ -174,11 +175,29 @@ explorers.run("depth", (data, change) => {
 
   const open = new Set([1]);
 
+  /** The drawing and the arithmetic point at each other: a volume opens its part, a part shows its volumes. */
+  const point = (part) => {
+    for (const volume of drawing.box.querySelectorAll(".volume")) {
+      volume.classList.toggle("chosen", volume.dataset.part === `${part}`);
+    }
+  };
+  drawing.box.addEventListener("click", ({ target }) => {
+    const part = list.children[target.dataset.part];
+    if (!part) return;
+    part.open = true;
+    part.firstChild.focus();
+  });
+
   function showParts(design, sides, at) {
     const parts = design.parts.map(([name, place, count, parameters, macs], position) => {
       const block = data.blocks[place];
       const details = make("details", { open: open.has(position) }, summary(name, parameters, macs[at]));
       details.addEventListener("toggle", () => (details.open ? open.add(position) : open.delete(position)));
+      const hover = (part) => () => list.contains(document.activeElement) || point(part); // the focus comes first
+      details.addEventListener("pointerenter", hover(position));
+      details.addEventListener("pointerleave", hover(-1));
+      details.addEventListener("focusin", () => point(position));
+      details.addEventListener("focusout", () => point(-1));
       details.append(table(block, count, parameters, macs, sides, at));
       return details;
     });

@@ -6,6 +6,7 @@ explorers.run("lesions", (data, change) => {
   const name = (kind) => `${kind}-${data.depth}`;
   const percent = (error) => `${error.toFixed(1)} %`;
   const stageOf = (block) => block.split(".")[0];
+  const LIMIT = 10; // per cent
   const short = (block) => block.replace("layer", "");
   let state;
 
@@ -14,6 +15,9 @@ explorers.run("lesions", (data, change) => {
     const place = data.networks[kind].removable.indexOf(block);
     return place < 0 ? 0 : 1 << place;
   };
+  /** What both networks can do without: nothing else is compared when they are switched together. */
+  const inBoth = data.blocks.filter((block) => kinds.every((kind) => bitOf(kind, block)));
+  const maskOf = (kind, blocks) => blocks.reduce((mask, block) => mask | bitOf(kind, block), 0);
   const flip = (kind, block, off) => {
     const mask = Number(state[kind]);
     return `${off ? mask | bitOf(kind, block) : mask & ~bitOf(kind, block)}`;
@@ -47,10 +51,12 @@ explorers.run("lesions", (data, change) => {
       const mask = Number(masks[kind]);
       return Number.isInteger(mask) && mask >= 0 && mask < 2 ** data.networks[kind].removable.length;
     };
+    const isTogether = together !== "0";
+    const allowed = (kind) => (isTogether ? maskOf(kind, inBoth) : -1);
     return {
       seed: data.seeds.includes(seed) ? seed : data.start.seed,
-      together: together === "0" ? "0" : "1",
-      ...Object.fromEntries(kinds.map((kind) => [kind, valid(kind) ? `${Number(masks[kind])}` : "0"])),
+      together: isTogether ? "1" : "0",
+      ...Object.fromEntries(kinds.map((kind) => [kind, valid(kind) ? `${masks[kind] & allowed(kind)}` : "0"])),
     };
   }
 
@@ -75,7 +81,17 @@ explorers.run("lesions", (data, change) => {
     const bar = make("i");
     const meter = make("div", { class: "bar", "aria-hidden": "true" }, bar);
     const error = make("p", {}, value, " test error");
+    const challenge = make("span");
+    const reveal = make("button", { type: "button", onclick: () => change({ together: "0", [kind]: `${best()}` }) }, "Show it");
     const result = make("div", { class: "result", role: "status" }, error, meter, make("p", {}, among));
+    const contest = make("p", { class: "contest" }, challenge, " ", reveal);
+
+    /** The mask with most blocks off below the limit, and of those the one with the lowest error. */
+    function best() {
+      const errors = data.networks[kind].errors[state.seed];
+      const masks = [...errors.keys()].filter((mask) => errors[mask] < LIMIT);
+      return masks.sort((a, b) => bits(b) - bits(a) || errors[a] - errors[b])[0] ?? 0;
+    }
     const legend = make("legend", {}, name(kind));
     const box = make(
       "fieldset",
@@ -83,6 +99,7 @@ explorers.run("lesions", (data, change) => {
       legend,
       make("div", { class: "stages" }, ...stages),
       result,
+      contest,
     );
 
     function show() {
@@ -98,6 +115,15 @@ explorers.run("lesions", (data, change) => {
       const beside = ways > 1 ? `; the ${ways} ways to switch off ${blocks}: ${others}` : ", all that can be off";
       among.textContent = off === 0 ? "with all blocks on" : `without ${blocks}${beside}`;
       bar.style.width = `${error}%`;
+      for (const input of switches) {
+        input.disabled = !bitOf(kind, input.value) || (state.together === "1" && !inBoth.includes(input.value));
+      }
+      const most = bits(best());
+      const yours = error < LIMIT ? `You have ${off} off` : "You are above it";
+      const record = `the best of all ${errors[state.seed].length} ways has ${most}`;
+      const question = `How many blocks can be off below ${LIMIT} % error? ${yours}; ${record}.`;
+      challenge.textContent = most === 0 ? `Below ${LIMIT} % error no block can be off.` : question;
+      reveal.hidden = most === 0 || mask === best();
     }
     return { box, show };
   }

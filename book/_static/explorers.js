@@ -103,21 +103,39 @@ const explorers = (() => {
       show(state);
     }
 
-    function change(update) {
-      go({ ...state, ...update });
+    function writeAddress() {
       const fields = Object.keys(data.start).map((key) => `${key}=${state[key]}`);
       history.replaceState(null, "", `#${fields.join("&")}`);
     }
 
-    /** The address may also hold the anchor of a heading, which is no state. */
+    function change(update) {
+      go({ ...state, ...update });
+      copied.textContent = "";
+      writeAddress();
+    }
+
+    /** The address may also name a heading, which is no state: the page has gone there, and the state is back at once. */
     function readAddress() {
       const asked = new URLSearchParams(location.hash.slice(1));
       const known = Object.keys(data.start).filter((key) => asked.has(key));
       if (known.length || !state) go(Object.fromEntries(known.map((key) => [key, asked.get(key)])));
+      else writeAddress();
     }
 
+    async function copyLink() {
+      writeAddress();
+      try {
+        await navigator.clipboard.writeText(location.href);
+        copied.textContent = "Copied: it opens what you see.";
+      } catch {
+        copied.textContent = "The address of this page is the link: copy it from above.";
+      }
+    }
+
+    const copied = make("span", { role: "status" });
+    const link = make("button", { type: "button", onclick: copyLink }, "Copy a link to this");
     const { parts, correct, show } = build(data, change);
-    box.append(...parts);
+    box.append(...parts, make("p", { class: "explorer-link" }, link, " ", copied));
     addEventListener("hashchange", readAddress);
     readAddress();
   }

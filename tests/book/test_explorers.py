@@ -205,6 +205,14 @@ def test_the_depth_explorer_by_keyboard_alone(open_explorer):
     assert page.get_by_label("bottleneck", exact=True).is_disabled()
 
 
+def test_a_volume_opens_its_arithmetic_and_a_part_shows_its_volumes(open_explorer):
+    page = open_explorer("depth#network=18")
+    page.locator("rect.volume[data-part='2']").first.click()
+    part = page.locator(".explorer-parts details").nth(2)
+    assert part.evaluate("part => part.open") and page.locator("rect.volume.chosen").count() > 0
+    assert set(page.locator("rect.chosen").evaluate_all("all => all.map(one => one.dataset.part)")) == {"2"}
+
+
 def lesion_errors(page) -> list[str]:
     return page.locator(".explorer-network .result strong").all_inner_texts()
 
@@ -239,9 +247,22 @@ def test_the_lesion_explorer_by_keyboard_switches_both_networks(open_explorer):
     assert lesion_errors(page) == expected_lesions(0, 2 | 32, 2 | 128)
     assert page.get_by_label("plain-20, block layer2.0, can't be removed").is_disabled()
     page.get_by_label("residual-20, block layer2.0").focus()
-    page.keyboard.press("Space")  # only the residual network can do without it
+    assert page.get_by_label("residual-20, block layer2.0").is_disabled()  # plain-20 can't do without it
+    page.get_by_label("Switch both together").uncheck()
+    page.get_by_label("residual-20, block layer2.0").focus()
+    page.keyboard.press("Space")
     assert lesion_errors(page) == expected_lesions(0, 2 | 32, 2 | 8 | 128)
     assert "without 3 blocks; the 84 ways to switch off 3 blocks: " in page.locator(".result").nth(1).inner_text()
+
+
+@pytest.mark.parametrize(("seed", "most"), [(0, 2), (1, 2), (2, 3)])
+def test_the_lesion_challenge_knows_the_best_answer_and_shows_it(open_explorer, seed, most):
+    page = open_explorer(f"lesions#seed={seed}")
+    contest = page.locator("[data-kind=residual] .contest")
+    assert f"You have 0 off; the best of all 512 ways has {most}." in contest.inner_text()
+    contest.get_by_role("button", name="Show it").click()
+    assert f"You have {most} off;" in contest.inner_text()
+    assert float(lesion_errors(page)[1].split()[0]) < 10
 
 
 def degradation_rows(page) -> list[list[str]]:
@@ -260,6 +281,7 @@ def test_the_degradation_explorer_by_mouse_follows_every_choice(open_explorer):
         expected = expected_errors(folder, layers, shortcut, seed)
         assert degradation_rows(page) == [[name, "3" if seed == "all" else str(seed), *expected]]
         assert page.locator(".explorer-drawing .curve").count() == (3 if seed == "all" else 1)
+        assert page.locator(".explorer-drawing .mean").count() == (1 if seed == "all" else 0)
         assert f"{name}: {expected[0]} %." in page.locator(".explorer-status").inner_text()
 
 
@@ -313,6 +335,9 @@ def test_a_link_to_a_heading_keeps_the_state_and_a_link_to_a_state_opens_it(open
     page = open_explorer("depth#network=18&shortcut=A&size=64")
     page.evaluate("location.hash = 'what-to-try'")
     assert depth_numbers(page) == expected_numbers("18", "A", 64)
+    page.wait_for_url("**#network=18&shortcut=A&size=64*")  # the address can still be passed on
+    page.get_by_role("button", name="Copy a link").click()
+    assert page.locator(".explorer-link [role=status]").inner_text()
     page.evaluate("location.hash = 'network=34'")
     page.wait_for_function("document.querySelector('.explorer select').value === '34'")
     assert depth_numbers(page) == expected_numbers("34", "B", 224)
