@@ -78,19 +78,22 @@ resnet_lib/figures.py
   colours exchanged: return PLAIN if shortcut == "none" else RESIDUAL => return PLAIN if shortcut else RESIDUAL
 resnet_lib/training.py
   evaluation in training mode: model.eval()\n    logits => model.train()\n    logits
-  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
   schedule without the last batch: -(-len(self.labels) // recipe.batch_size) => (len(self.labels) // recipe.batch_size)
   seed of the order ignored: self.generator.manual_seed(recipe.seed) => self.generator.manual_seed(0)
-  seed of the weights ignored: torch.default_generator.manual_seed(seed) => torch.default_generator.manual_seed(0)
   held-out error over the test images: evaluate(self.model, *self.held_out) => evaluate(self.model, *self.test)
   order not restored: self.generator.set_state(state["generator"]) => pass
+  graphs that outlive restore: self.fast_loop.graphs.clear() => pass
+  a run that diverged goes on: return self.has_diverged or self.epochs_done => return self.epochs_done
+  a loss that was infinite once is a result: None if self.has_diverged else finite_or_none(train_loss)
+    => finite_or_none(train_loss)
 resnet_lib/fast.py
-  loss scale left in the gradients: if self.loss_scale != 1: => if self.loss_scale < 1:
+  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
+  other models captured: step = self._replay if self.capture and => step = self._replay if
   layout chosen by the other channels: layer.in_channels // layer.groups < 8 => layer.out_channels < 8
   learning rate not restored: rate = float(group["lr"]) => rate = float(own["lr"])
 resnet_lib/checkpoints.py
   digest not compared: if digest != hashlib.sha256(content).hexdigest().encode(): => if not digest:
-  checkpoint of another recipe accepted: if saved["recipe"] != asdict(recipe): => if not saved["recipe"]:
+  checkpoint of another recipe accepted: if saved.get("recipe") != asdict(recipe): => if not saved.get("recipe"):
 resnet_lib/records.py
   median for mean: return statistics.mean(values), => return statistics.median(values),
   biased variance: statistics.stdev(values) => statistics.pstdev(values)
@@ -100,6 +103,7 @@ resnet_lib/experiments.py
     => for seed in range(1, check_number("seeds", seeds) + 1)
   checkpoint left behind: checkpoint.unlink(missing_ok=True) => pass
 resnet_lib/parallel.py
+  seed of the weights ignored: torch.default_generator.manual_seed(seed) => torch.default_generator.manual_seed(0)
   an error stops nobody: stop.set() => pass
   threads not given back: torch.set_num_threads(cores) => pass
 resnet_lib/environment.py
