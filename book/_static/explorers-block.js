@@ -86,15 +86,13 @@ explorers.run("block", (data, change) => {
   const bench = make("div", { class: "explorer-bench" }, make("span", {}, "Add to F(x): "), ...adders);
 
   const rows = { branch: make("ol", { class: "tiles" }), shortcut: make("ol", { class: "tiles" }) };
-  const shortcuts = make(
-    "div",
-    { class: "explorer-bench" },
-    make("span", {}, "Shortcut: "),
-    button("none", () => change({ shortcut: "none" })),
-    button("x itself", () => change({ shortcut: "x" })),
-    button("1×1 conv", () => change({ shortcut: convolution("1") })),
-    button("ReLU behind the +, on or off", () => change({ after: state.after === "1" ? "0" : "1" })),
-  );
+  const ways = {
+    none: button("none", () => change({ shortcut: "none" })),
+    x: button("x itself", () => change({ shortcut: "x" })),
+    1: button("1×1 conv", () => change({ shortcut: convolution("1") })),
+  };
+  const last = button("ReLU behind the +", () => change({ after: state.after === "1" ? "0" : "1" }));
+  const shortcuts = make("div", { class: "explorer-bench" }, "Shortcut: ", ...Object.values(ways), last);
   const outcome = make("p", { class: "explorer-outcome", role: "status" });
   const figures = make("dl", { class: "explorer-numbers simple" });
   const goals = make("ul", { class: "explorer-goals" });
@@ -145,6 +143,8 @@ explorers.run("block", (data, change) => {
     goals.replaceChildren(
       ...list.map(([text, met]) => make("li", { class: met ? "met" : "" }, met ? "✓ " : "○ ", text)),
     );
+    for (const [way, pressed] of Object.entries(ways)) pressed.ariaPressed = state.shortcut.split(".")[0] === way;
+    last.ariaPressed = state.after === "1";
     for (const adder of adders) adder.disabled = tiles.branch.length >= MOST_TILES;
   }
 
