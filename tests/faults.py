@@ -126,20 +126,23 @@ resnet_course/probes/responses.py
   what the addition has changed: outputs[name] = output.clone() => outputs[name] = output
 resnet_course/probes/variants.py
   branches too weak: len(blocks_of(model)) ** -0.5 => len(blocks_of(model)) ** -1
+resnet_course/checks/anatomy.py
+  an earlier block's sum written out: (last not in value.convs and => (last in value.convs and
+  shortcut added twice not told: (1, 2): "the shortcut is added twice" => (1, 3): "the shortcut is added twice"
 resnet_course/checks/by_hand.py
-  causes of the opposite gap: != gap or any( => != -gap or any(
+  causes of the opposite gap: chosen)) == gap] => chosen)) == -gap]
 resnet_course/checks/folding.py
   twin without the root: (gamma / (var + eps), "the root => (gamma * (var + eps), "the root
   the right bias is another: ((own - mean) * scale + beta, "") => ((own - mean) * scale - beta, "")
 resnet_course/checks/judgement.py
-  the paper's stride is a mistake: papers = plan.kernels == (1, 3, 1) and => papers = plan.kernels == (3, 3) and
-  shortcut added twice not told: (1, 2): "the shortcut is added twice" => (1, 3): "the shortcut is added twice"
+  the paper's stride is a mistake: if plan.kernels == (1, 3, 1) and => if plan.kernels == (3, 3) and
+  ReLU before the addition not told: "bn relu +": "the ReLU => "bn  relu +": "the ReLU
+resnet_course/checks/report.py
+  a learner's F.relu stays: mock.patch.dict(vars(F)), => contextlib.nullcontext(),
 resnet_course/checks/runs.py
-  layers in a plain list pass: not in known and call.weight.is_leaf => not in known and not call.weight.is_leaf
-  an output that depends on the batch passes: <= 0.001 * whole => <= 10 * whole
-resnet_course/checks/steps.py
-  ReLU before the addition not told: early, late = end in ("bn relu", "relu") => early, late = end in ("relu",)
-resnet_course/checks/twins.py
+  layers in a plain list pass: not in known and weight.is_leaf => not in known and not weight.is_leaf
+  an output that depends on the batch passes: > 0.001 * whole => > 10 * whole
+resnet_course/checks/trace.py
   sums weighed to the whole number: round(weight, 3) => round(weight)
 resnet_course/drills/answers.py
   tolerance not relative: self.tolerance * abs(right) => self.tolerance
