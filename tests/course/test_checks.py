@@ -278,8 +278,7 @@ def test_a_norm_that_is_written_out_stays_open():
 def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
     assert check_basic_block(block_with(lambda channels: nn.BatchNorm2d(channels, affine=False))).ok
     report = check_basic_block(block_with(torchvision.ops.FrozenBatchNorm2d))
-    assert not texts(report, "wrong"), report
-    assert {"steps", "shortcut"} <= set(texts(report, "open"))
+    assert not texts(report, "wrong") and {"steps", "shortcut"} <= set(texts(report, "open")), report
 
 
 @pytest.mark.parametrize(
@@ -287,8 +286,7 @@ def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
 )
 def test_computed_weights_are_named_and_not_judged(conv):
     report = check_basic_block(block_with(conv=conv))
-    assert not texts(report, "wrong"), report
-    assert list(texts(report, "open")) == ["convolutions"]
+    assert not texts(report, "wrong") and [*texts(report, "open")] == ["convolutions"], report
     assert "computes its weights" in texts(report, "open")["convolutions"]
 
 
@@ -351,16 +349,13 @@ BOTTLENECK_MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", RESIDUAL_MISTAKES)
-def test_a_mistake_in_a_residual_is_told(mistake):
-    edits, told = RESIDUAL_MISTAKES[mistake]
-    assert_told(check_residual(learn(RESIDUAL, *edits)), told)
+OTHERS = [(check_residual, RESIDUAL, *row) for row in RESIDUAL_MISTAKES.values()]
+OTHERS += [(check_bottleneck, BOTTLENECK, *row) for row in BOTTLENECK_MISTAKES.values()]
 
 
-@pytest.mark.parametrize("mistake", BOTTLENECK_MISTAKES)
-def test_a_mistake_in_a_bottleneck_is_told(mistake):
-    edits, told = BOTTLENECK_MISTAKES[mistake]
-    assert_told(check_bottleneck(learn(BOTTLENECK, *edits)), told)
+@pytest.mark.parametrize(("check", "source", "edits", "told"), OTHERS)
+def test_a_mistake_in_a_residual_or_bottleneck_is_told(check, source, edits, told):
+    assert_told(check(learn(source, *edits)), told)
 
 
 # How the check calls a class.
