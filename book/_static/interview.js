@@ -34,6 +34,11 @@
     const texts = new Map(questions.map((question) => [question, question.textContent.toLowerCase()]));
     const open = (yes) => questions.forEach((question) => question.hidden || (question.open = yes));
     const status = make("p", { role: "status" });
+    const nothing = make("p", { class: "interview-nothing", hidden: "" }, "No question has all of this. ", button("Show all", clear));
+    const entries = [...sections, ...questions].map((part) => [
+      part,
+      document.querySelectorAll(`.toc-entry > a[href="#${part.id}"]`),
+    ]);
     const tools = make(
       "form",
       { class: "interview-tools", role: "search" },
@@ -62,8 +67,10 @@
           !words.every((word) => text.includes(word));
       }
       for (const section of sections) section.hidden = !section.querySelector(":scope > details:not([hidden])");
+      for (const [part, links] of entries) for (const link of links) link.parentElement.hidden = part.hidden;
       const shown = questions.filter((question) => !question.hidden).length;
       const all = count(questions.length, "question");
+      nothing.hidden = shown > 0;
       status.textContent = shown === questions.length ? all : `${shown} of ${all}`;
     }
 
@@ -102,7 +109,7 @@
     tools.addEventListener("input", changed);
     tools.addEventListener("submit", (event) => event.preventDefault());
     addEventListener("hashchange", openTarget);
-    document.querySelector(".interview-place").append(tools);
+    document.querySelector(".interview-place").append(tools, nothing);
     readAddress();
     openTarget();
   }
@@ -127,57 +134,87 @@
 
   function startQuiz(list) {
     const roundLength = 10;
-    const questions = list.map((item) => ({
+    const questions = new Map(list.map((item) => [item.dataset.id, {
       topic: item.dataset.topic,
       text: () => copies(item.querySelector("summary").childNodes),
       options: [...item.querySelectorAll("li.right, li.wrong")].map(readOption),
       more: () => copies(item.querySelectorAll(":scope > p")),
-    }));
-    const onTopic = (topic) => questions.filter((question) => !topic || question.topic === topic);
+    }]));
+    const onTopic = (topic) => [...questions.keys()].filter((id) => !topic || questions.get(id).topic === topic);
     const topics = [["", "All topics"], ...list.map((item) => [item.dataset.topic, item.dataset.topic])];
     const choices = [...new Map(topics)].map(([topic, text]) => [topic, `${text} (${onTopic(topic).length})`]);
     const choice = select("Topic", "topic", choices, { onchange: newGame });
+    const topic = choice.lastChild;
     const card = make("div", { class: "interview-card" });
-    let waiting = []; // questions of the topic that no round has had yet
-    let round, place, right, missed;
+    // Of questions only the ids, so that a reload and the way back from an answer find the game as it was: `waiting` are
+    // those that no round has had yet, `order` the places of the options, `chosen` the one that was checked.
+    let game;
+
+    function remember() {
+      try {
+        sessionStorage.setItem("interview-quiz", JSON.stringify({ ...game, topic: topic.value }));
+      } catch {
+        // a browser that keeps nothing
+      }
+    }
+
+    function remembered() {
+      try {
+        const kept = JSON.parse(sessionStorage.getItem("interview-quiz"));
+        const known = [...kept.waiting, ...kept.round, ...kept.missed].every((id) => questions.has(id));
+        return known && kept.round.length ? kept : null;
+      } catch {
+        return null;
+      }
+    }
 
     function newGame() {
-      waiting = [];
+      game = { waiting: [] };
       newRound();
     }
 
     function newRound() {
-      if (!waiting.length) waiting = shuffle(onTopic(choice.lastChild.value));
-      play(waiting.splice(0, roundLength));
+      if (!game.waiting.length) game.waiting = shuffle(onTopic(topic.value));
+      play(game.waiting.splice(0, roundLength));
     }
 
-    function play(questionsOfRound) {
-      [round, place, right, missed] = [questionsOfRound, 0, 0, []];
+    function play(round) {
+      game = { waiting: game.waiting, round, place: 0, right: 0, missed: [] };
       ask();
     }
 
     function ask() {
-      const question = round[place];
-      const labels = shuffle([...question.options]).map((option) => {
-        const radio = make("input", { type: "radio", name: "choice", required: "" });
-        radio.option = option;
-        return make("label", {}, radio, make("span", {}, ...option.says()));
+      const options = questions.get(game.round[game.place]).options;
+      Object.assign(game, { order: shuffle([...options.keys()]), chosen: null });
+      show();
+    }
+
+    /** The question at hand, with its answer if it has been checked. */
+    function show() {
+      remember();
+      if (game.place === game.round.length) return finish();
+      const id = game.round[game.place];
+      const question = questions.get(id);
+      const labels = game.order.map((place) => {
+        const radio = make("input", { type: "radio", name: "choice", value: place, required: "" });
+        return make("label", {}, radio, make("span", {}, ...question.options[place].says()));
       });
       const feedback = make("div", { role: "status", class: "interview-feedback" });
       const submit = make("button", { type: "submit" }, "Check");
-      let answered = false;
+      const progress = make("p", { class: "interview-progress" });
+      const tellScore = () => {
+        progress.textContent = `Question ${game.place + 1} of ${game.round.length} · ${game.right} right`;
+      };
 
-      function check() {
-        answered = true;
-        const option = labels.map((label) => label.firstChild).find((radio) => radio.checked).option;
+      function tell() {
+        const option = question.options[game.chosen];
         for (const label of labels) {
           const radio = label.firstChild;
-          if (radio.option.isRight) label.className = "right";
+          radio.checked = Number(radio.value) === game.chosen;
+          if (question.options[radio.value].isRight) label.className = "right";
           else if (radio.checked) label.className = "wrong";
           radio.disabled = true;
         }
-        if (option.isRight) right += 1;
-        else missed.push(question);
         const why = option.why();
         why[0].prepend(make("strong", {}, option.isRight ? "Right. " : "No. "));
         feedback.append(...why);
@@ -186,35 +223,40 @@
           feedback.append(make("p", {}, make("strong", {}, "Right would be: "), ...answer.says()));
         }
         feedback.append(...question.more());
-        progress.textContent = score();
-        submit.textContent = place + 1 < round.length ? "Next question" : "See the score";
+        tellScore();
+        submit.textContent = game.place + 1 < game.round.length ? "Next question" : "See the score";
+      }
+
+      function check() {
+        game.chosen = Number(labels.map((label) => label.firstChild).find((radio) => radio.checked).value);
+        if (question.options[game.chosen].isRight) game.right += 1;
+        else game.missed.push(id);
+        remember();
+        tell();
         submit.focus({ preventScroll: true });
       }
 
-      function score() {
-        return `Question ${place + 1} of ${round.length} · ${right} right`;
-      }
-
       function next() {
-        place += 1;
-        if (place < round.length) {
-          ask();
-          card.querySelector("input").focus({ preventScroll: true });
-          card.scrollIntoView({ block: "nearest" });
-        } else finish();
+        game.place += 1;
+        if (game.place === game.round.length) return show();
+        ask();
+        card.querySelector("input").focus({ preventScroll: true });
+        card.scrollIntoView({ block: "nearest" });
       }
 
-      const progress = make("p", { class: "interview-progress" }, score());
       const onsubmit = (event) => {
         event.preventDefault();
-        if (answered) next();
-        else check();
+        if (game.chosen === null) check();
+        else next();
       };
       const options = make("fieldset", {}, make("legend", {}, ...question.text()), ...labels);
+      tellScore();
       card.replaceChildren(make("form", { onsubmit }, progress, options, feedback, submit));
+      if (game.chosen !== null) tell();
     }
 
     function finish() {
+      const { right, round, missed, waiting } = game;
       const score = make("p", { tabindex: "-1" }, make("strong", {}, `You had ${right} of ${round.length} right.`));
       const buttons = make("div", { class: "interview-row" });
       if (missed.length) buttons.append(button("Again the ones I missed", () => play(shuffle([...missed]))));
@@ -223,9 +265,24 @@
       score.focus();
     }
 
+    /** The keys 1 to 4 choose an option, as on the card; Enter checks it, and goes on. */
+    function chooseByKey(event) {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=radio]), select, textarea")) return;
+      const radio = card.querySelectorAll("input[name=choice]:enabled")["1234".indexOf(event.key)];
+      if (!radio) return;
+      radio.checked = true;
+      radio.focus({ preventScroll: true });
+    }
+
     list[0].before(make("div", { class: "interview-game" }, choice, card));
     for (const item of list) item.hidden = true;
-    newGame();
+    addEventListener("keydown", chooseByKey);
+    const kept = remembered();
+    if (kept) {
+      topic.value = kept.topic;
+      game = kept;
+      show();
+    } else newGame();
   }
 
   function start() {

@@ -17,7 +17,7 @@ from interview.questions import Entry, Interview
 DECK_ID = 1_512_033_850
 MODEL_ID = 1_603_050_270
 NAMESPACE = "resnet-book interview"
-TAGS = ("topic", "level")
+TAGS = ("topic", "level", "own")
 
 STYLE = """
 .card { font: 18px/1.5 system-ui, sans-serif; max-width: 42em; margin: 1em auto; padding: 0 1em; text-align: left; }
@@ -55,10 +55,8 @@ def write_deck(interview: Interview, citations: dict[str, str], path: Path, chan
     for question in interview.questions:
         evidence = " · ".join(_evidence(item, citations) for item in question["evidence"])
         texts = (question["question"], question["short"], question["full"], evidence)
-        guid, tags = (
-            genanki.guid_for(NAMESPACE, question["id"]),
-            [f"{key}::{question[key]}" for key in ("topic", "level")],
-        )
+        guid = genanki.guid_for(NAMESPACE, question["id"])
+        tags = [f"{key}::{question[key]}" for key in TAGS if key in question]
         deck.add_note(genanki.Note(MODEL, [*map(to_card, texts)], sort_field=question["id"], guid=guid, tags=tags))
     genanki.Package(deck).write_to_file(package, timestamp=changed)
     # A zip archive dates its members; these all get the earliest date there is.
@@ -68,11 +66,12 @@ def write_deck(interview: Interview, citations: dict[str, str], path: Path, chan
 
 
 def _evidence(item: Entry, citations: dict[str, str]) -> str:
+    if "run" in item:
+        return f"A test runs {item['run']}"
     if "citation" in item:
         return citations[item["citation"]] + (f", {item['where']}" if "where" in item else "")
-    number, section = item["chapter"].partition("_")[0].lstrip("0"), item["section"]
-    where = section if section[0].isdigit() else f"{number}, {section}"
-    return f"Chapter {where}" + (f": {item['shows']}" if "shows" in item else "")
+    number = item["chapter"].partition("_")[0].lstrip("0")
+    return f"Chapter {number}, {item['section']}" + (f": {item['shows']}" if "shows" in item else "")
 
 
 def to_card(markdown: str) -> str:

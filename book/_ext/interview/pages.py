@@ -14,13 +14,13 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from interview.questions import FILE, Entry, Interview, begins, load
-
-QUESTIONS = "book/interview/index"
+from interview.questions import FILE, Entry, Interview, load
 
 
 class FoldedQuestion(nodes.section):
     """A section that folds, so that search and links find it. Its title and the level behind it stay in sight."""
+
+    tagname = "section"
 
 
 def open_question(self: HTML5Translator, node: FoldedQuestion) -> None:
@@ -32,18 +32,6 @@ def open_question(self: HTML5Translator, node: FoldedQuestion) -> None:
 def close_question(self: HTML5Translator, node: FoldedQuestion) -> None:
     self.section_level -= 1
     self.body.append("</div></details>\n")
-
-
-class Summary(nodes.General, nodes.TextElement):
-    """What stays in sight of a question of the quiz."""
-
-
-def open_summary(self: HTML5Translator, node: Summary) -> None:
-    self.body.append("<summary>")
-
-
-def close_summary(self: HTML5Translator, node: Summary) -> None:
-    self.body.append("</summary>\n")
 
 
 raw = partial(nodes.raw, "", format="html")
@@ -69,14 +57,15 @@ class InterviewDirective(SphinxDirective):
         (paragraph,) = self.blocks(markdown, line)
         return paragraph.children
 
-    def link_to(self, page: str, heading: str, *children: nodes.Node, line: int) -> pending_xref:
-        """A link to the section of ``page`` whose heading, or anchor, is ``heading`` or begins with it.
+    def said(self, kind: str, text: str, why: str, line: int) -> nodes.list_item:
+        """First what somebody may say, then why it is right or wrong."""
+        said = nodes.paragraph("", "", *self.inlines(text, line), classes=["interview-said"])
+        return nodes.list_item("", said, *self.blocks(why, line), classes=[kind] if kind else [])
 
-        Without children it shows the section's title.
-        """
-        target = {"reftype": "section", "reftarget": f"{page}#{heading}", "refexplicit": bool(children)}
-        link = pending_xref("", *(children or [nodes.inline(text=heading)]), **target, refwarn=True)
-        link["refdoc"] = self.env.docname
+    def link_to(self, page: str, heading: str, line: int) -> pending_xref:
+        """A link to the section of ``page`` whose heading has the words ``heading``; it shows the title."""
+        target = {"reftype": "section", "reftarget": f"{page}#{heading}", "refdoc": self.env.docname, "refwarn": True}
+        link = pending_xref("", nodes.inline(text=heading), **target)
         self._place(link, line)
         return link
 
@@ -89,11 +78,9 @@ def resolve(app: Sphinx, env: BuildEnvironment, link: pending_xref, _: nodes.Nod
     page, _, heading = link["reftarget"].partition("#")
     contents = env.tocs.get(page) if link["reftype"] == "section" else None
     for title in contents.findall(nodes.reference) if contents else ():
-        anchor = title.get("anchorname", "")
-        if anchor == f"#{heading}" or begins(title.astext(), heading):
-            content = [child.deepcopy() for child in (link if link["refexplicit"] else title).children]
-            uri = app.builder.get_relative_uri(link["refdoc"], page) + anchor
-            return nodes.reference("", "", *content, refuri=uri, internal=True)
+        if heading in title.astext():
+            uri = app.builder.get_relative_uri(link["refdoc"], page) + title["anchorname"]
+            return nodes.reference("", "", *[part.deepcopy() for part in title.children], refuri=uri, internal=True)
     return None
 
 
@@ -105,42 +92,44 @@ class InterviewQuestions(InterviewDirective):
         sections = [nodes.container(classes=["interview-place"])]  # for the search, which a script adds
         for topic, title in interview.topics.items():
             if questions := [self._question(question) for question in interview.on(topic)]:
-                section = nodes.section(ids=[f"topic-{topic}"])
+                section = nodes.section(ids=[f"topic-{topic}"], names=[f"topic-{topic}"])
                 sections.append(self._filled(section, title, *questions, line=interview.topics.lines[topic]))
         return sections
 
     def _filled(self, section: nodes.section, title: str, *content: nodes.Node, line: int) -> nodes.section:
         section += nodes.title(title, "", *self.inlines(title, line))
         section += content
-        self.state.document.set_id(section)
+        self.state.document.note_explicit_target(section)
         return section
 
     def _question(self, question: Entry) -> nodes.section:
-        level = f'<span class="interview-level">{question["level"]}</span>'
+        level = question["level"] + (", the book's own" if "own" in question else "")
         return self._filled(
-            FoldedQuestion(ids=[question["id"]], topic=question["topic"], level=question["level"]),
+            FoldedQuestion(
+                ids=[question["id"]], names=[question["id"]], topic=question["topic"], level=question["level"]
+            ),
             question["question"],
-            raw(f'{level}</summary>\n<div class="interview-answer">\n'),
+            raw(f'<span class="interview-level">{level}</span></summary>\n<div class="interview-answer">\n'),
             nodes.container("", *self.blocks(question["short"], question.line), classes=["interview-short"]),
             *self.blocks(question["full"], question.line),
             nodes.rubric("", "Often answered, and wrong"),
-            nodes.bullet_list("", *map(self._wrong, question["wrong"])),
+            nodes.bullet_list("", *[self.said("", w["answer"], w["why"], w.line) for w in question["wrong"]]),
             nodes.rubric("", "Evidence"),
-            nodes.bullet_list("", *[nodes.list_item("", self._evidence(item)) for item in question["evidence"]]),
+            nodes.bullet_list("", *[nodes.list_item("", *self._evidence(item)) for item in question["evidence"]]),
             line=question.line,
         )
 
-    def _wrong(self, wrong: Entry) -> nodes.list_item:
-        answer = nodes.paragraph("", "", *self.inlines(wrong["answer"], wrong.line), classes=["interview-wrong"])
-        return nodes.list_item("", answer, *self.blocks(wrong["why"], wrong.line))
-
-    def _evidence(self, item: Entry) -> nodes.paragraph:
+    def _evidence(self, item: Entry) -> list[nodes.Node]:
+        if "run" in item:
+            code = nodes.literal_block(item["code"], item["code"], language="python")
+            summary = nodes.inline("", "", *self.inlines(item["run"], item.line))
+            return [raw("<details><summary>Run: "), summary, raw("</summary>\n"), code, raw("</details>\n")]
         if "citation" in item:
             where = f", {item['where']}" if "where" in item else ""
-            return nodes.paragraph("", "", *self.inlines(f"{{cite:t}}`{item['citation']}`{where}", item.line))
+            return self.blocks(f"{{cite:t}}`{item['citation']}`{where}", item.line)
         link = self.link_to(f"notebooks/{item['chapter']}", item["section"], line=item.line)
         shows = [nodes.Text(": "), *self.inlines(item["shows"], item.line)] if "shows" in item else []
-        return nodes.paragraph("", "", link, *shows)
+        return [nodes.paragraph("", "", link, *shows)]
 
 
 class InterviewQuiz(InterviewDirective):
@@ -158,21 +147,16 @@ class InterviewQuiz(InterviewDirective):
 
     def _question(self, question: Entry, topic: str) -> list[nodes.Node]:
         line = question.line
-        options = [self._option("right", question["choice"], question["short"], line)]
-        options += [self._option("wrong", wrong["answer"], wrong["why"], wrong.line) for wrong in question["wrong"]]
-        more = self.link_to(QUESTIONS, question["id"], nodes.Text("The full answer"), line=line)
+        options = [self.said("right", question["choice"], question["short"], line)]
+        options += [self.said("wrong", wrong["answer"], wrong["why"], wrong.line) for wrong in question["wrong"]]
         return [
-            raw(f'<details class="interview-quiz" data-topic="{escape(topic)}">\n'),
-            Summary("", "", *self.inlines(question["question"], line)),
+            raw(f'<details class="interview-quiz" data-id="{question["id"]}" data-topic="{escape(topic)}"><summary>'),
+            nodes.inline("", "", *self.inlines(question["question"], line)),
+            raw("</summary>\n"),
             nodes.bullet_list("", *options),
-            nodes.paragraph("", "", more),
+            *self.blocks(f"[The full answer](#{question['id']})", line),
             raw("</details>\n"),
         ]
-
-    def _option(self, kind: str, text: str, why: str, line: int) -> nodes.list_item:
-        """First what the option says, then why it is right or wrong."""
-        said = nodes.paragraph("", "", *self.inlines(text, line))
-        return nodes.list_item("", said, *self.blocks(why, line), classes=[kind])
 
 
 class InterviewSheet(InterviewDirective):
@@ -194,13 +178,12 @@ class InterviewSheet(InterviewDirective):
         return nodes.section("", title, table, ids=[f"sheet-{topic}"])
 
     def _rows(self, question: Entry) -> list[nodes.row]:
-        """One row a figure, below what they are about; numbers without labels share its row."""
-        about = self.inlines(question["sheet"], question.line)
-        link = self.link_to(QUESTIONS, question["id"], *about, line=question.line)
+        """One row per labelled figure, below what they are about; without labels the first figure shares its row."""
+        about = self.inlines(f"[{question['sheet']}](#{question['id']})", question.line)
         labelled = [check for check in question["checks"] if "label" in check]
         if not labelled:
-            return [_row([link], " · ".join(check["value"] for check in question["checks"]))]
-        head = nodes.row("", nodes.entry("", nodes.paragraph("", "", link), morecols=1), classes=["about"])
+            return [_row(about, question["checks"][0]["value"])]
+        head = nodes.row("", nodes.entry("", nodes.paragraph("", "", *about), morecols=1), classes=["about"])
         return [head, *[_row(self.inlines(check["label"], check.line), check["value"], "one") for check in labelled]]
 
 
@@ -219,7 +202,6 @@ def add_script_and_style(app: Sphinx, page_name: str, template: str, context: di
 
 def setup(app: Sphinx) -> None:
     app.add_node(FoldedQuestion, html=(open_question, close_question))
-    app.add_node(Summary, html=(open_summary, close_summary))
     app.connect("missing-reference", resolve)
     app.connect("html-page-context", add_script_and_style)
     for name, directive in (("questions", InterviewQuestions), ("quiz", InterviewQuiz), ("sheet", InterviewSheet)):

@@ -16,7 +16,7 @@ import pybtex.database
 import yaml
 from pybtex.richtext import Text
 
-from interview.numbers import occurrences, uncovered_numbers
+from interview.numbers import occurrences, uncovered_numbers, wrong_sums
 
 FILE = "book/interview/questions.yml"
 SCHEMA = "book/interview/questions.schema.json"
@@ -51,6 +51,7 @@ class Interview(NamedTuple):
     """The whole file."""
 
     topics: Entry  # id: title, in the order of the page
+    sizes: list[str]  # numbers that name parts of a network
     questions: list[Entry]
 
     def on(self, topic: str) -> list[Entry]:
@@ -117,15 +118,6 @@ def citations_of(root: Path) -> dict[str, str]:
     return citations
 
 
-def begins(heading: str, section: str) -> bool:
-    """Whether a heading is the section's: "3.2" begins "3.2 Two blocks", but not "3.21 More".
-
-    >>> begins("3.2 Two blocks", "3.2"), begins("3.21 More", "3.2"), begins("Exercises", "Exercises")
-    (True, False, True)
-    """
-    return f"{heading} ".startswith(f"{section} ")
-
-
 def _problems(interview: Interview, headings: dict[str, list[str]], citations: dict[str, str]) -> Iterator[Problem]:
     """Where entries of the right shape do not agree with each other or with the book."""
     first: dict[str, int] = {}
@@ -140,24 +132,28 @@ def _problems(interview: Interview, headings: dict[str, list[str]], citations: d
         if question.get("choice") in [wrong["answer"] for wrong in question["wrong"]]:
             yield lines["choice"], "choice is one of the wrong answers too"
         for evidence in question["evidence"]:
-            if "citation" in evidence:
-                if evidence["citation"] not in citations:
-                    yield evidence.line, f"book/references.bib has no {evidence['citation']}"
-            elif not any(begins(heading, evidence["section"]) for heading in headings.get(evidence["chapter"], ())):
-                yield evidence.line, f"notebooks/{evidence['chapter']}.ipynb has no section {evidence['section']}"
-        yield from _problems_of_numbers(question)
+            work, chapter, section = (evidence.get(key) for key in ("citation", "chapter", "section"))
+            if work and work not in citations:
+                yield evidence.line, f"book/references.bib has no {work}"
+            if chapter and sum(section in heading for heading in headings.get(chapter, ())) != 1:
+                yield evidence.line, f"notebooks/{chapter}.ipynb has not one section {section}"
+        yield from _problems_of_numbers(question, interview.sizes)
 
 
-def _problems_of_numbers(question: Entry) -> Iterator[Problem]:
-    """Every number of the short answer is checked, cited or given, and all of these do stand in the text."""
-    checks, short, lines = question.get("checks", []), question["short"], question.lines
+def _problems_of_numbers(question: Entry, sizes: list[str]) -> Iterator[Problem]:
+    """Every figure of both answers is checked, cited or given, and each of these does stand there. Sums come out."""
+    checks, lines = question.get("checks", []), question.lines
     said = [(value, lines[key], key) for key in ("cited", "given") for value in question.get(key, [])]
-    for number in uncovered_numbers(short, [check["value"] for check in checks] + [value for value, _, _ in said]):
-        yield lines["short"], f"short says {number}, which is neither in checks, cited nor given"
+    covered = [*sizes, *(check["value"] for check in checks), *(value for value, _, _ in said)]
+    for key in ("short", "full"):
+        for number in uncovered_numbers(question[key], covered):
+            yield lines[key], f"{key} says {number}, which is neither in checks, cited nor given"
+        for sum_ in wrong_sums(question[key]):
+            yield lines[key], f"{key} says {sum_}"
+    both = "\n".join(question.get(key, "") for key in ("short", "full", "choice"))
     for value, line, key in said:
-        if not occurrences(value).search(short):
-            yield line, f"{key} holds {value}, which short does not say"
-    texts = " ".join(question.get(key, "") for key in ("short", "full", "choice"))
+        if not occurrences(value).search(both):
+            yield line, f"{key} holds {value}, which no answer says"
     for check in checks:
-        if "sheet" not in question and not occurrences(check["value"]).search(texts):
+        if "sheet" not in question and not occurrences(check["value"]).search(both):
             yield check.line, f"value is {check['value']}, which no answer says"
