@@ -2,27 +2,28 @@
 
 import argparse
 import io
-import json
 import math
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from resnet_lib import __version__
+import torch
+
+from resnet_lib import __version__, cifar_resnet
+from resnet_lib.arithmetic import cifar_resnet_cost
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.environment import DEVICES, choose_device
 from resnet_lib.experiments import ENGINES, check_engine, degradation_grid, run_grid
-from resnet_lib.fast import choose_precision
+from resnet_lib.fast import TRAINED_IN, choose_precision
 from resnet_lib.files import check_folder, make_folder
-from resnet_lib.recipes import PRECISIONS, SHORTCUTS, Recipe, describe_recipe, paper_grid
+from resnet_lib.recipes import SHORTCUTS, Recipe, describe_recipe, paper_grid
 from resnet_lib.records import format_table
 from resnet_lib.report import compare, make_report
-
-MOVED = ("probes", "class-report")  # to the command line of resnet_course
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,18 +44,23 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 @contextmanager
 def ending_well(parser: Parser, kept: str = "The same command goes on.") -> Iterator[None]:
     """Let a mistake, an interrupt, a full disk or too little memory end in one line, and a closed pipe in none."""
+    for name in ("stdout", "stderr"):  # closed, its number would go to the next file, and prints into it
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a console may lack a letter of somebody's name
         sys.stdout.reconfigure(errors="replace")
     try:
         try:
             yield
         finally:
-            if sys.stdout:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
+        if any(thread.name.startswith("ThreadPool") for thread in threading.enumerate()):  # in the midst of an epoch
+            print(f"Stopped at once. {kept}", file=sys.stderr, flush=True)
+            os._exit(130)
         parser.exit(130, f"Stopped. {kept}\n")
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {error}. {kept}\n")
@@ -139,42 +145,68 @@ def add_dataset(command: Parser, default: str) -> None:
 def add_running(command: Parser, precision: str) -> None:
     add = command.add_argument
     add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
-    add("--precision", choices=("auto", *PRECISIONS), default=precision, help="auto takes the device's fastest")
+    add("--precision", choices=("auto", *TRAINED_IN), default=precision, help="auto: as begun, or the device's fastest")
     add("--engine", choices=ENGINES, default="local", help="ray makes every run a task of a Ray cluster")
-    share = a_number(float, 0, 1000)
-    add("--gpus-per-run", type=share, default=0, metavar="X", help="with ray: share of a GPU that a run takes")
+    share = "with ray: share of a GPU that a run takes (default: 1 where the cluster has any, else 0)"
+    add("--gpus-per-run", type=a_number(float, 0, 1000), metavar="X", help=share)
     add("--out", type=a_path, default=Path("runs"), metavar="DIR", help="folder of the records, one file a run")
-    add("--json", action="store_true", help="print the runs as one JSON document instead of the table")
 
 
 def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
     """What to run on which images, having checked that it can: what fails later is no fault of the command."""
     device = choose_device(args.device)
     check_engine(args.engine, args.out)
-    precision = choose_precision(device) if args.precision == "auto" else args.precision
 
-    def recipes_for(dataset: str) -> list[Recipe]:
+    def recipes_for(dataset: str, precision: str) -> list[Recipe]:
         if args.command == "paper-cifar10":
             return paper_grid(args.seeds, dataset, precision)
         names = ("epochs", "lr", "width", "batch_size", "images", "augment")
         settings = {"dataset": dataset, "precision": precision, **{name: getattr(args, name) for name in names}}
         return degradation_grid(args.depths, args.shortcuts, args.seeds, **settings)
 
-    recipes_for("unknown yet")  # refuse wrong numbers before a long download
+    recipes = recipes_for("unknown yet", "float32")  # refuse wrong numbers before a long download
     check_folder(args.out)
+    if args.command == "paper-cifar10" and args.device == "auto" and args.engine == "local" and device.type == "cpu":
+        raise ValueError(f"{cost_on_a_cpu(recipes)} To begin all the same, say --device cpu")
     dataset = load_dataset(args.dataset, args.data)
-    recipes = recipes_for(dataset.name)
-    dataset.part(recipes[0].images, recipes[0].held_out)
+    if args.precision != "auto":
+        recipes = recipes_for(dataset.name, args.precision)
+    else:
+        begun = {file.stem for file in args.out.glob("*")}
+        grids = [recipes_for(dataset.name, kind) for kind in TRAINED_IN]
+        kinds = [grid for grid in grids if {Path(recipe.file_name).stem for recipe in grid} & begun]
+        recipes = kinds[0] if len(kinds) == 1 else recipes_for(dataset.name, choose_precision(device))
+        why = f"as the runs in {args.out} are" if len(kinds) == 1 else "the fastest on this device"
+        print(f"precision: {recipes[0].precision}, {why}", file=sys.stderr)
+    check_images(recipes[0], dataset)
     make_folder(args.out)
     return recipes, dataset
 
 
+def check_images(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse more images than there are, and a batch from which BatchNorm would get one value a channel."""
+    part, *_ = dataset.part(recipe.images, recipe.held_out)
+    leaves_one = (len(part.train_labels) - 1) % recipe.batch_size == 0
+    if leaves_one and max(part.train_images.shape[2:]) <= 4:
+        raise ValueError(f"--batch-size {recipe.batch_size} leaves one tiny image, too few for BatchNorm: name another")
+
+
+def cost_on_a_cpu(recipes: Sequence[Recipe]) -> str:
+    """What a grid on CIFAR-10 would cost here, by its multiply-adds and the time that one step takes for its own."""
+    macs = {r.depth: cifar_resnet_cost(r.depth, width=r.width).macs for r in recipes}
+    model, images = cifar_resnet(20), torch.rand(128, 3, 32, 32)
+    for _ in range(2):  # the first one warms up
+        start = time.perf_counter()
+        model(images).sum().backward()
+    seconds = (time.perf_counter() - start) / (len(images) * macs[20])  # of a multiply-add of an image
+    work = sum(macs[recipe.depth] * recipe.epochs * 45_000 for recipe in recipes)
+    days = max(1, round(seconds * work / 86_400))
+    return f"{len(recipes)} runs want a GPU, and there is none here: they would take this CPU {days} days."
+
+
 def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -> str:
-    """Train, and say with what outcome: as a table, or as JSON with the recipe's fields beside the outcome's."""
+    """Train, and say with what outcome."""
     records = run_grid(recipes, args.out, args.device, dataset, args.engine, args.gpus_per_run)
-    if args.json:
-        runs = [asdict(record) for record in records]
-        return json.dumps({"runs": [run.pop("recipe") | run for run in runs]}, indent=1)
     (shared, *_) = compare(records)
     below = f"mean ± standard deviation over seeds; records in {args.out}"
     return "\n".join([describe_recipe(shared), format_table(records), below])
@@ -182,11 +214,8 @@ def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
-    given = sys.argv[1:] if arguments is None else list(arguments)
     with ending_well(parser):
-        if given and given[0] in MOVED:
-            parser.error(f"{given[0]} is a command of the course now: say python -m resnet_course {given[0]}")
-        args = parser.parse_args(given)
+        args = parser.parse_args(arguments)
         try:
             if args.command == "report":
                 print(make_report(args.folder, args.out))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from resnet_lib.files import load_or_set_aside, write_whole
+from resnet_lib.files import refuse, write_whole
 from resnet_lib.recipes import Recipe
 
 FORMAT = "resnet_lib checkpoint 1"
@@ -31,20 +31,21 @@ def find_checkpoint(recipe: Recipe, path: Path) -> Any:
 
     A file in its place that is not its checkpoint is set aside, under a name that says so, with a warning.
     """
-
-    def load(path: Path) -> Any:
+    if not path.is_file():  # a pipe would be waited for without end
+        return None
+    try:
         digest, _, content = path.read_bytes().partition(b"\n")
         if digest != hashlib.sha256(content).hexdigest().encode():
-            raise ValueError(f"{path} is not a whole checkpoint: its digest differs")
-        try:
-            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # what torch.load raises depends on the content that it stumbles over
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{path} is not a checkpoint: {reason}") from None
-        if not isinstance(saved, dict) or saved.get("format") != FORMAT or not saved.keys() >= {"recipe", "state"}:
-            raise ValueError(f"{path} is not a checkpoint: it does not say {FORMAT!r}")
-        if saved["recipe"] != asdict(recipe):
-            raise ValueError(f"{path} is the checkpoint of another recipe")
+            raise ValueError("its digest differs")
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(saved, dict) or saved.get("format") != FORMAT or not isinstance(saved.get("state"), dict):
+            raise ValueError(f"it does not say {FORMAT!r}")
+        if saved.get("recipe") != asdict(recipe):
+            raise ValueError("it is of another recipe")
         return saved["state"]
-
-    return load_or_set_aside(path, load, "the run starts again")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # what torch.load raises depends on the content that it stumbles over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        refuse(path, f"{path} is not the run's checkpoint: {reason}", "the run starts again")
+        return None

@@ -81,10 +81,8 @@ class Dataset:
     def part(self, images: int | None = None, held_out: int = 0) -> tuple["Dataset", torch.Tensor, torch.Tensor]:
         """The data set with fewer training images, and the images and labels that are held out for choosing.
 
-        The choice is random and always the same: whoever holds out as many holds out the same ones.
-
-        Raises:
-            ValueError: more images than there are.
+        The choice is random and always the same: whoever holds out as many holds out the same ones. ValueError: more
+        images than there are.
 
         >>> fewer, held_images, held_labels = load_dataset("digits").part(images=1000, held_out=400)
         >>> len(fewer.train_images), len(held_images)
@@ -116,19 +114,12 @@ def _load_digits() -> Dataset:
 
 
 def load_dataset(name: str, data: Path = Path("data")) -> Dataset:
-    """The data set of that name.
+    """The data set of that name: "digits"; "cifar10" or "fashion_mnist", which are downloaded into ``data``, laid out
+    as torchvision does; or "folder:PATH" for the JPEG and PNG files in ``PATH/train/CLASS`` and ``PATH/test/CLASS`` (or
+    ``val``), named after the folder and its content.
 
-    Args:
-        name: "digits"; "cifar10" or "fashion_mnist", which are downloaded; or "folder:PATH" for the JPEG and PNG files
-            in ``PATH/train/CLASS`` and ``PATH/test/CLASS`` (or ``val``), named after the folder and its content.
-        data: the folder of downloads, laid out as torchvision does.
-
-    Raises:
-        ValueError: an unknown name, torchvision is missing, or a folder or file is not what it must be.
-        ConnectionError, OSError: a download failed.
-
-    >>> load_dataset("digits").num_classes
-    10
+    ValueError: an unknown name, torchvision is missing, or a folder or file is not what it must be. OSError: a download
+    failed.
     """
     if name == "digits":
         return _load_digits()
@@ -191,7 +182,7 @@ def _load_folder(path: Path) -> Dataset:
     pixels = torch.stack([image.expand(channels, -1, -1) for image in images])
     labels = torch.tensor([label for _, label in train + test])
     tensors = pixels[: len(train)], labels[: len(train)], pixels[len(train) :], labels[len(train) :]
-    digest = hashlib.sha256("".join(f"{name}\n" for name in classes).encode())
+    digest = hashlib.sha256(b"".join(os.fsencode(f"{name}\n") for name in classes))  # a name may be no UTF-8
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
     plain_name = re.sub(r"[^A-Za-z0-9]+", "-", path.resolve().name).strip("-") or "images"  # fits any file's name

@@ -17,14 +17,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """The device asked for, or for "auto" the best one here: CUDA, else MPS, else the CPU.
-
-    Raises:
-        ValueError: an unknown device, or one that this machine lacks.
-
-    >>> choose_device("cpu")
-    device(type='cpu')
-    """
+    """The device asked for, or for "auto" the best one here: CUDA, else MPS, else the CPU. ValueError: not here."""
     check_choice("device", device, DEVICES)
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -38,7 +31,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     """What one must know to judge a figure: hardware, versions and date, and nothing that names the machine's owner."""
     from resnet_lib import __version__
 
-    return {
+    environment: dict[str, Any] = {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name(),
         "cores": os.cpu_count(),
@@ -50,6 +43,19 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+    if device.type == "cuda":  # what decides the bits there
+        convolve, multiply = torch.backends.cudnn, torch.backends.cuda.matmul
+        environment["capability"] = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        environment["tf32"] = {"matmul": _allows_tf32(multiply), "cudnn": _allows_tf32(convolve)}
+        environment["cudnn"] = {name: getattr(convolve, name) for name in ("enabled", "deterministic", "benchmark")}
+    return environment
+
+
+def _allows_tf32(backend: Any) -> bool | None:
+    try:
+        return bool(backend.allow_tf32)
+    except RuntimeError:  # it is allowed for some operators, by the newer names
+        return None
 
 
 def _processor_name() -> str:

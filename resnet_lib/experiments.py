@@ -1,5 +1,6 @@
 """Grids of runs: depth × shortcut × seed, each run done once, whatever cuts it off and whoever else works on it."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm.auto import tqdm
 
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.environment import choose_device
-from resnet_lib.files import make_folder, remove_unfinished
+from resnet_lib.files import locked, make_folder, remove_unfinished
 from resnet_lib.parallel import one_per_core, one_per_task, require_ray
 from resnet_lib.recipes import Recipe, check_choice, check_number
 from resnet_lib.records import Record, find_record, save_record
@@ -32,11 +33,7 @@ def degradation_grid(
 ) -> list[Recipe]:
     """A recipe for every depth, shortcut and seed 0, …, seeds-1; ``settings`` are further fields of `Recipe`.
 
-    The seeds change last, so that a grid cut short has seen every network.
-
-    Raises:
-        ValueError: a value that no run can have.
-
+    The seeds change last, so that a grid cut short has seen every network. ValueError: a value that no run can have.
     Source: the comparison of He et al. 2016, figure 6 (plain and residual networks, deeper and deeper).
 
     >>> [recipe.name for recipe in degradation_grid(depths=[56], seeds=1)]
@@ -57,7 +54,7 @@ def run_grid(
     device: str = "auto",
     dataset: Dataset | None = None,
     engine: str = "local",
-    gpus_per_run: float = 0,
+    gpus_per_run: float | None = None,
 ) -> list[Record]:
     """Train every recipe and return the records, in the order of the recipes.
 
@@ -66,16 +63,10 @@ def run_grid(
     left to it. On a CPU one run trains on each core, in one thread, so that the figures do not depend on how many
     cores there are. An interrupt (Ctrl-C) ends the runs under way after their epoch.
 
-    Args:
-        recipes: what to train.
-        out: the folder of the records; None keeps them in memory.
-        device: "auto", "cpu", "cuda" or "mps".
-        dataset: the images, for all recipes; by default each recipe's ``dataset`` is loaded by its name.
-        engine: "local", or "ray" for a Ray cluster, which needs an ``out`` that all its machines see.
-        gpus_per_run: with "ray", how much of a GPU each run asks for.
-
-    Raises:
-        ValueError: an unknown data set, a device or engine that is not here, or an ``out`` that is a file.
+    ``device`` is as in `choose_device`. ``dataset`` is the images of all recipes; by default each recipe's is loaded by
+    its name. The ``engine`` "ray" is a Ray cluster, all of whose machines must see ``out``; each run there asks for
+    ``gpus_per_run`` of a GPU, by default one where the cluster has any. ValueError: an unknown data set, a device or
+    engine that is not here, or an ``out`` that is a file.
     """
     check_engine(engine, out, gpus_per_run)
     on_cpu = choose_device(device).type == "cpu"
@@ -91,6 +82,8 @@ def run_grid(
     def advance(recipe: Recipe, epochs: int, loss: float | None) -> None:
         if stop.is_set():
             raise InterruptedError("another run failed or the user stopped the grid")
+        if loss is None:
+            bar.write(f"{recipe.name} diverged: its loss is not finite, so it ends, and no mean takes it", sys.stderr)
         with bar.get_lock():
             bar.set_postfix_str(f"{recipe.name} loss {loss if loss is None else round(loss, 3)}", refresh=False)
             bar.update(recipe.depth * epochs)
@@ -102,7 +95,8 @@ def run_grid(
     do_here = partial(do_run, where=where, advance=advance)
     do_all: Callable[[list[Recipe]], Iterable[Record | None]]
     if engine == "ray":
-        do_all = partial(one_per_task, do_run, shared=where, gpus=gpus_per_run, on_result=on_result)
+        gpus = 0 if device == "cpu" else gpus_per_run
+        do_all = partial(one_per_task, do_run, shared=where, gpus=gpus, on_result=on_result)
     else:
         do_all = partial(one_per_core, do_here, stop=stop) if on_cpu else partial(map, do_here)
     work = sum(recipe.depth * recipe.epochs for recipe in missing)  # deeper networks take longer in proportion
@@ -117,10 +111,10 @@ def run_grid(
     return [record for recipe in recipes if (record := records[recipe])]
 
 
-def check_engine(engine: str, out: str | Path | None, gpus_per_run: float = 0) -> None:
+def check_engine(engine: str, out: str | Path | None, gpus_per_run: float | None = None) -> None:
     """Refuse an engine that is unknown, not installed, or has no folder to leave the records in."""
     check_choice("engine", engine, ENGINES)
-    check_number("gpus_per_run", gpus_per_run, 0, Real)
+    check_number("gpus_per_run", gpus_per_run or 0, 0, Real)
     if engine == "ray":
         require_ray()
         if out is None:
@@ -133,11 +127,11 @@ def do_run(
     advance: Callable[[Recipe, int, float | None], None] = lambda recipe, epochs, loss: None,
 ) -> Record | None:
     """`run_in_folder`, or in memory, as an engine calls it: ``where`` is the data sets, the device and the folder."""
-    datasets, device, folder = where
-    dataset, on_epoch = datasets[recipe.dataset], partial(advance, recipe)
+    datasets, name, folder = where
+    dataset, device, on_epoch = datasets[recipe.dataset], choose_device(name), partial(advance, recipe)
     if folder:
-        return run_in_folder(recipe, dataset, choose_device(device), folder, on_epoch)
-    return train(recipe, dataset, choose_device(device), on_epoch)
+        return run_in_folder(recipe, dataset, device, folder, on_epoch)
+    return train(recipe, dataset, device, on_epoch)
 
 
 def run_in_folder(
@@ -145,14 +139,13 @@ def run_in_folder(
 ) -> Record | None:
     """The record of ``recipe`` after training what is still missing of its run; None: another process works on it.
 
-    The state after each epoch is kept in the folder until the record is written, so whatever ends the process, the
-    next call goes on. While one process works on a run, it holds the run's lock, which the system takes from it when
-    it ends, however it ends.
+    The state after each epoch is kept in the folder until the record is written: whatever ends the process, the next
+    call goes on. While one process works on a run, it holds the run's lock.
     """
     lock = lock_of(recipe, folder)
     checkpoint = lock.with_suffix(".checkpoint")
     try:
-        with FileLock(lock, timeout=0):
+        with locked(lock, timeout=0):
             record = find_record(recipe, folder)
             if record is None:  # else another process has just ended it
                 remove_unfinished(checkpoint)

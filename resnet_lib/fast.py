@@ -4,37 +4,30 @@ The loop computes what `resnet_lib.training.train_epoch` computes, in half preci
 one fused kernel for all the weights' updates, and on a GPU with the whole step as one captured graph, so that Python
 launches one thing a step instead of a thousand.
 
-Sources
--------
-PyTorch, "CUDA semantics", CUDA graphs, https://docs.pytorch.org/docs/stable/notes/cuda.html
-Micikevicius et al. 2018, "Mixed Precision Training", https://arxiv.org/abs/1710.03740, section 3.2: loss scaling.
+Source: PyTorch, "CUDA semantics", CUDA graphs, https://docs.pytorch.org/docs/stable/notes/cuda.html
 """
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lib.recipes import Recipe
+from resnet_lib.recipes import Recipe, check_choice
 
-# float16 loses gradients below 6e-8. Multiplying the loss by a power of two keeps them, and dividing the gradients by
-# it afterwards is exact.
-FLOAT16_LOSS_SCALE = 1024.0
+# Not float16: the gradients of deep plain networks overflow it, and their failure would look like the degradation.
+TRAINED_IN = ("float32", "bfloat16")
 
 
 def choose_precision(device: torch.device) -> str:
     """The precision that this device computes fastest in, judged by what it can do natively.
 
     A CPU without instructions for bfloat16 accepts it all the same, and is several times slower in it.
-
-    >>> choose_precision(torch.device("cpu")) in ("float32", "bfloat16")
-    True
     """
     if device.type == "cuda":
-        major = torch.cuda.get_device_capability(device)[0]
-        return "bfloat16" if major >= 8 else "float16" if major >= 7 else "float32"
+        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
     has_bfloat16 = cpu_has("_is_amx_tile_supported") or cpu_has("_is_avx512_bf16_supported")
     return "bfloat16" if device.type == "cpu" and has_bfloat16 else "float32"
 
@@ -82,14 +75,54 @@ def restore_optimizer(optimizer: torch.optim.SGD, state: dict[str, Any]) -> None
         group.update(own, lr=own["lr"].fill_(rate) if isinstance(own["lr"], torch.Tensor) else rate)
 
 
-class FastLoop:
-    """`train_epoch` for one model and one optimizer, from `make_optimizer`; precision as in `Recipe`."""
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int, train_errors: list[float]
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The recipe's learning rate, which a call of ``step()`` after each batch moves on.
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.SGD, precision: str = "float32") -> None:
+    ``train_errors`` is the curve that grows while training; it ends the warm-up.
+    """
+
+    def factor(step: int) -> float:
+        if recipe.warm_up and min(train_errors, default=100.0) >= 80:
+            return 0.1
+        return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
+
+    if recipe.schedule == "steps":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps, cycle_momentum=False)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, let cuDNN use convolutions that give the same bits again; its fastest differ from run to run."""
+    if device.type != "cuda":  # where runs side by side would put back each other's settings
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+class FastLoop:
+    """`train_epoch` for one model and one optimizer, from `make_optimizer`, in one of the precisions `TRAINED_IN`.
+
+    ``capture`` replays a GPU's steps as graphs. That is for models that do the same in every step: what Python decides
+    in their ``forward``, such as which layers to skip, would be frozen.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.SGD, precision: str = "float32", capture: bool = False
+    ) -> None:
+        check_choice("precision", precision, TRAINED_IN)
         self.model = model
         self.optimizer = optimizer
+        self.capture = capture
         self.dtype = getattr(torch, precision)
-        self.loss_scale = FLOAT16_LOSS_SCALE if precision == "float16" else 1.0
         self.device = next(model.parameters()).device
         self.loss_sum = torch.zeros((), device=self.device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -111,13 +144,10 @@ class FastLoop:
         self.model.train()
         self.loss_sum.zero_()
         self.wrong.zero_()
-        on_gpu = self.device.type == "cuda"
-        step = self._replay if on_gpu else self._step
-        # The fastest convolutions on a GPU differ from run to run.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True) if on_gpu else nullcontext():
-            for batch in order.split(batch_size):
-                step(images, labels, batch)
-                scheduler.step()
+        step = self._replay if self.capture and self.device.type == "cuda" else self._step
+        for batch in order.split(batch_size):
+            step(images, labels, batch)
+            scheduler.step()
         return self.loss_sum.item() / len(order), 100 * self.wrong.item() / len(order)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor) -> None:
@@ -125,9 +155,7 @@ class FastLoop:
             logits = self.model(images[batch])
         loss = F.cross_entropy(logits.float(), labels[batch])
         self.optimizer.zero_grad()
-        (loss * self.loss_scale).backward()
-        if self.loss_scale != 1:
-            torch._foreach_div_([p.grad for p in self.model.parameters() if p.grad is not None], self.loss_scale)
+        loss.backward()
         self.optimizer.step()
         self.loss_sum += loss.detach() * len(batch)
         self.wrong += (logits.argmax(1) != labels[batch]).sum()

@@ -10,6 +10,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -56,10 +57,7 @@ def label_of(shortcut: str) -> str:
 
 
 def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
-    """Settings for `matplotlib.pyplot.rcParams`: text and lines in ``ink`` on a background of ``paper``.
-
-    >>> plt.rcParams.update(style())
-    """
+    """Settings for `matplotlib.pyplot.rcParams`: text and lines in ``ink`` on a background of ``paper``."""
     return {
         "figure.figsize": (6.8, 3.8),  # inches; as wide as the book's text
         "figure.dpi": 110,
@@ -72,9 +70,15 @@ def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
         **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
         "lines.linewidth": 2,
         "svg.hashsalt": "resnet",  # the same picture is the same file
+        "text.usetex": False,  # which needs a LaTeX
         **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"], ink),
         **dict.fromkeys(["xtick.color", "ytick.color"], ink),
     }
+
+
+def styled(ink: str = LIGHT_INK, paper: str = "#ffffff") -> AbstractContextManager[None]:
+    """`style` for a while, whatever the user's own settings are."""
+    return plt.style.context(["default", style(ink, paper)])
 
 
 def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
@@ -100,9 +104,7 @@ def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
 def plot_curves(records: Iterable[Record], title: str, curve: str = "train_error") -> Figure:
     """One curve a run over its epochs: the error in percent, or the loss with ``curve="train_loss"``.
 
-    Networks are told apart by colour (plain, residual) and depths by the weight of the line.
-
-    Source: the manner of He et al. 2016, figure 6.
+    Networks are told apart by colour and depths by the weight of the line, in the manner of the paper's figure 6.
     """
     networks = group_runs(record for record in records if not record.diverged)
     depths = sorted({depth for _, depth in networks})
@@ -129,12 +131,8 @@ def _curves(runs: Sequence[Record], name: str) -> np.ndarray[Any, np.dtype[np.fl
 def plot_training(records: Iterable[Record], title: str) -> Figure:
     """Training and test error in percent over the epochs, plain networks beside residual ones.
 
-    Each line is the mean over the seeds, in a band from the lowest to the highest run.
-
-    Raises:
-        ValueError: no records, or runs of different lengths.
-
-    Source: the manner of He et al. 2016, figure 6, where dashed is training and bold is test error.
+    Each line is the mean over the seeds, in a band from the lowest to the highest run. ValueError: no records, or runs
+    of different lengths. Source: the manner of He et al. 2016, figure 6: dashed is training, bold is test error.
     """
     figure = plt.figure(figsize=(6.8, 3.9))
     draw_training(figure, records)
@@ -150,8 +148,7 @@ def add_title(figure: FigureBase, title: str) -> None:
 def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool = False) -> None:
     """Fill a figure with `plot_training`'s panels, side by side or, for a narrow page, ``stacked``.
 
-    The scale ends at 20 %, as in the paper, or at 50 or 100 where a network ends higher; what lies above is cut off,
-    so that the ends of the curves can be told apart.
+    The scale ends at 20 %, as in the paper, or at 50 or 100 where a network ends higher; what lies above is cut off.
     """
     networks = group_runs(record for record in records if not record.diverged)
     lengths = {len(run.curves["test_error"]) for runs in networks.values() for run in runs}
@@ -169,13 +166,14 @@ def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool =
         ends = []
         for member, colour in zip(members, _shades(kind, len(members)), strict=True):
             _draw_runs(axes, networks[member], colour)
+            axes.set_xlim(0, 1.02 * max(lengths))
             text = f"{member[1]} layers{f', {member[0]}' if several_options else ''}"
             ends.append((max(lengths), _curves(networks[member], "test_error")[:, -1].mean(), text, colour))
         _label_line_ends(axes, ends)
         axes.set_title(f"{kind} networks", fontsize=11, fontweight="normal")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.set(xlim=(0, 1.02 * max(lengths)), xlabel="epoch", ylabel="error (%)")
+        axes.set(xlabel="epoch", ylabel="error (%)")
         axes.label_outer()
     _explain_lines(figure, any(len(runs) > 1 for runs in networks.values()), columns=1 if stacked else 3)
 
@@ -237,7 +235,7 @@ def draw_pictures(draw: Callable[[Figure, bool], None], panels: int) -> dict[str
     """
     pictures = {}
     for width, size in {"wide": (6.8, 3.8), "narrow": (3.4, 1.2 + 2.4 * panels)}.items():
-        with plt.rc_context(style(ink=LIGHT_INK, paper="none")):
+        with styled(paper="none"):
             figure = Figure(figsize=size)
             draw(figure, width == "narrow")
             svg = save_figure(figure, "svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"])).decode()

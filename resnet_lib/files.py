@@ -5,18 +5,15 @@ import hashlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
-
-Content = TypeVar("Content")
 
 PATIENCE = 30.0  # seconds in which a mirror must send LEAST bytes; else the next one is asked
 LEAST = 500_000
@@ -52,16 +49,26 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def load_or_set_aside(path: Path, load: Callable[[Path], Content], then: str) -> Content | None:
-    """What ``load`` makes of the file, None without one; a file that it refuses is set aside, with a warning."""
+def refuse(path: Path, why: str, then: str) -> None:
+    """Set a file aside, with a warning that says why and what happens then."""
+    with suppress(FileNotFoundError):  # another process has just set it aside
+        warnings.warn(f"{why}; it is now {set_aside(path).name}, and {then}", stacklevel=3)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock ``path``, which the system takes back when the process ends, however it ends.
+
+    Timeout: another process held it for ``timeout`` seconds (-1: wait for ever). OSError: it can't be locked.
+    """
     try:
-        return load(path) if path.exists() else None
-    except FileNotFoundError:  # another process has just set it aside
-        return None
-    except ValueError as error:
-        with suppress(FileNotFoundError):  # another process has just set it aside
-            warnings.warn(f"{error}; it is now {set_aside(path).name}, and {then}", stacklevel=3)
-        return None
+        held = FileLock(path, timeout).acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, Timeout):
+            raise
+        raise OSError(f"{path} can't be locked ({error}): name a folder on another file system") from None
+    with held:
+        yield
 
 
 def check_folder(path: Path) -> None:
@@ -82,20 +89,16 @@ def fetch(path: Path, md5: str, mirrors: Sequence[str]) -> Path:
     """The file with that MD5 at ``path``, downloaded unless it lies there already.
 
     The mirrors, addresses with ``{}`` for the file's name, are asked in turn. Another file at ``path`` is set aside,
-    with a warning. Of several processes one downloads and the others wait.
-
-    Raises:
-        ConnectionError: no mirror brought the file; the sentence says why not, and how to do without them.
-        OSError: the file can't be read or written.
+    with a warning. Of several processes one downloads and the others wait. ConnectionError: no mirror brought the file;
+    the sentence says why not, and how to do without them.
     """
     if _has_md5(path, md5):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with locked(path.with_name(f"{path.name}.lock")):
         if not _has_md5(path, md5):  # now it may be: another process had its turn first
             if path.exists():
-                aside = set_aside(path)
-                warnings.warn(f"{path} was not what belongs there (MD5 {md5}); it is now {aside.name}", stacklevel=4)
+                refuse(path, f"{path} is not what belongs there, with MD5 {md5}", "it is downloaded anew")
             write_whole(path, _download(path, md5, mirrors))
     return path
 

@@ -1,15 +1,14 @@
 """Many items side by side: one on each core of this machine, or each a task of a Ray cluster.
 
 Each runs in one thread, since small layers gain nothing from a second one, and so its bits are the same everywhere.
-
 Source: https://docs.ray.io/en/latest/ray-core/tasks.html
 """
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -18,7 +17,21 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_seeding = threading.Lock()
 RETRIES = 10  # deaths of a task's worker before Ray gives up; each new worker does the item again
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw PyTorch's random numbers from this seed, and leave the caller's state as it was; one thread at a time.
+
+    >>> with seeded(0):
+    ...     print(torch.rand(1))
+    tensor([0.4963])
+    """
+    with _seeding, torch.random.fork_rng(devices=[]):  # the lock: threads share PyTorch's one random state
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
+        yield
 
 
 def one_per_core(
@@ -41,9 +54,11 @@ def one_per_core(
             for future in done:
                 future.result()  # raises what the function raised
         return [future.result() for future in futures]
-    except BaseException:
+    except BaseException as error:
         if stop is not None:
             stop.set()
+            if isinstance(error, KeyboardInterrupt):
+                print("\nStopping after this epoch. Ctrl-C again stops at once.", file=sys.stderr)
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -66,16 +81,14 @@ def one_per_task(
     function: Callable[[Item, Any], Result],
     items: Sequence[Item],
     shared: Any,
-    gpus: float = 0,
+    gpus: float | None = None,
     on_result: Callable[[Item, Result], None] = lambda item, result: None,
 ) -> list[Result]:
     """``[function(item, shared) for item in items]``, each a task of a Ray cluster; ``shared`` is sent there once.
 
-    A task takes one core and this share of a GPU, and is done again elsewhere if its worker dies. ``on_result`` is
-    called here as they end. The variable RAY_ADDRESS names the cluster; without it, Ray starts one of this machine.
-
-    Raises:
-        ValueError: Ray is not installed.
+    A task takes one core and this share of a GPU, by default a whole one where the cluster has any, and is done again
+    elsewhere if its worker dies. ``on_result`` is called here as they end. The variable RAY_ADDRESS names the cluster;
+    without it, Ray starts one of this machine. ValueError: Ray is not installed.
     """
 
     def task(item: Item, shared: Any) -> Result:
@@ -85,6 +98,8 @@ def one_per_task(
     ray = require_ray()
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
+    if gpus is None:
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0  # a task with no share sees no GPU
     start = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(task).remote
     stored = ray.put(shared)
     started = {start(item, stored): place for place, item in enumerate(items)}

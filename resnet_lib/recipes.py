@@ -16,7 +16,7 @@ from typing import Any
 
 SHORTCUTS = ("none", "A", "B", "C")  # "none" is the plain network, the others are the paper's options
 SCHEDULES = ("one-cycle", "steps")
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16")  # the last is in records alone, nothing is trained in it any more
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -25,12 +25,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_number(name: str, value: Any, at_least: int = 1, kind: type = Integral) -> Any:
+def check_number(name: str, value: Any, at_least: float = 1, kind: type = Integral) -> Any:
     """The value as an int or, of the kind ``Real``, a float; NumPy's count too. Anything else is refused."""
     is_number = isinstance(value, kind) and not isinstance(value, bool)  # True would pass for 1
     if not is_number or not at_least <= value < math.inf:
         wanted = "whole" if kind is Integral else "finite"
-        raise ValueError(f"{name} must be a {wanted} number from {at_least} up, got {value!r}")
+        bound = f"from {at_least} up" if at_least in (0, 1) else "above 0"
+        raise ValueError(f"{name} must be a {wanted} number {bound}, got {value!r}")
     return int(value) if kind is Integral else float(value)
 
 
@@ -60,8 +61,7 @@ class Recipe:
     - "one-cycle" climbs to ``lr`` over the first 30% of the steps and falls to nearly zero over the rest;
     - "steps" holds ``lr``, takes a tenth of it from half of the steps on, and a hundredth from three quarters on.
 
-    Raises:
-        ValueError: a value that no run can have; the sentence names the field, what came and what would do.
+    A value that no run can have is a ValueError; the sentence names the field, what came and what would do.
 
     >>> Recipe(depth=56, shortcut="none").name
     'digits-plain-56-seed0'
@@ -100,9 +100,8 @@ class Recipe:
             if name != "images" or self.images is not None:
                 numbers[name] = check_number(name, getattr(self, name), at_least)
         for name in ("lr", "momentum", "weight_decay"):
-            numbers[name] = check_number(name, getattr(self, name), 0, Real)
-        if not numbers["lr"]:
-            raise ValueError(f"lr must be a finite number above 0, got {self.lr!r}")
+            least = 5e-324 if name == "lr" else 0  # the smallest number above 0
+            numbers[name] = check_number(name, getattr(self, name), least, Real)
         for name, number in numbers.items():
             object.__setattr__(self, name, number)
 
@@ -157,9 +156,7 @@ def paper_grid(seeds: int = 5, dataset: str = "cifar10", precision: str = "float
     """The runs of the paper's Table 6 and Figure 6, left and middle, in order of worth.
 
     Plain and residual networks of 20, 56, 32 and 44 layers, then residual-110 with its warm-up; one seed of them all
-    comes before the next seed.
-
-    Source: He et al. 2016, section 4.2.
+    comes before the next seed. Source: He et al. 2016, section 4.2.
 
     >>> [recipe.name for recipe in paper_grid(seeds=1)][:2]
     ['cifar10-plain-20-seed0', 'cifar10-residual-A-20-seed0']

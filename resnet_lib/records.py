@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from resnet_lib.files import load_or_set_aside, write_whole
+from resnet_lib.files import refuse, write_whole
 from resnet_lib.recipes import Recipe
 
 FORMAT = "resnet_lib record 2"
+LARGEST = 16_000_000  # bytes; of 100,000 epochs a record has ten million
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Record:
     Errors are top-1 errors in percent. The final figures come from the trained network in evaluation mode, over all
     images that it trained on, all test images, and all held-out images (None if there are none). The curves hold one
     value an epoch: ``train_loss`` and ``train_error`` over the batches as they were trained on, ``test_error`` and
-    ``held_out_error`` after the epoch. A loss that is not finite is None.
+    ``held_out_error`` after the epoch. A loss that is not finite is None; it ends the run, and the curves with it.
     """
 
     recipe: Recipe
@@ -40,16 +41,12 @@ class Record:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run ended with a loss that is not finite: its errors then say nothing, and no mean takes them."""
+        """Whether a loss that is not finite has ended the run: its errors say nothing, and no mean takes them."""
         return self.train_loss is None
 
 
 def finite_or_none(value: float) -> float | None:
-    """JSON has no NaN and no infinity: they become None.
-
-    >>> finite_or_none(float("nan")), finite_or_none(0.5)
-    (None, 0.5)
-    """
+    """JSON has no NaN and no infinity: they become None."""
     return value if math.isfinite(value) else None
 
 
@@ -62,23 +59,18 @@ def save_record(record: Record, folder: Path) -> Path:
 
 
 def load_record(path: Path) -> Record:
-    """Read one record.
-
-    Raises:
-        ValueError: the file is not a whole record; the sentence names it and says what is wrong.
-    """
+    """Read one record. ValueError: the file is not a whole one; the sentence names it and says what is wrong."""
     if path.exists() and not path.is_file():  # a pipe would be waited for without end
         raise ValueError(f"{path} is not a record of a run: it is not a file")
-    return parse_record(path.read_bytes(), str(path))
+    with path.open("rb") as file:
+        return parse_record(file.read(LARGEST + 1), str(path))
 
 
 def parse_record(content: bytes, name: str) -> Record:
-    """The record in a file's content, for files that have no path, such as a zip file's members.
-
-    Raises:
-        ValueError: it is not a whole record; the sentence begins with ``name`` and says what is wrong.
-    """
+    """The record in a file's content, as `load_record`, for those without a path, such as a zip file's members."""
     try:
+        if len(content) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST:,} bytes")
         data = json.loads(content.decode("utf-8"))
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise ValueError(f"it does not say {FORMAT!r}")
@@ -94,7 +86,6 @@ def parse_record(content: bytes, name: str) -> Record:
 
 def _check_outcome(record: Record) -> None:
     """Refuse values that no run can have had: a table made of them would be wrong, or fail far from here."""
-
     highest: dict[str, float] = {"train_error": 100, "test_error": 100, "best_test_error": 100, "held_out_error": 100}
     highest |= {"train_loss": math.inf, "seconds": math.inf, "images_per_second": math.inf}
     for name, most in highest.items():
@@ -105,11 +96,12 @@ def _check_outcome(record: Record) -> None:
             raise ValueError(f"its {name} must be a number from 0 {bound}{' or null' * may_be_null}, got {value!r}")
     if not isinstance(record.curves, dict) or not isinstance(record.environment, dict):
         raise ValueError("its curves and its environment must be objects")
-    for name in ("train_error", "test_error"):
-        curve: Any = record.curves.get(name)
-        is_whole = isinstance(curve, list) and len(curve) == record.recipe.epochs
-        if not is_whole or not all(_is_number(value, 100) for value in curve):
-            raise ValueError(f"its curve {name} must hold an error from 0 to 100 % for each of its epochs")
+    curves: list[Any] = [record.curves.get(name) for name in ("train_error", "test_error")]
+    are_errors = all(isinstance(curve, list) and all(_is_number(value, 100) for value in curve) for curve in curves)
+    epochs = {len(curve) for curve in curves} if are_errors else set()
+    may_be = range(1, record.recipe.epochs + 1) if record.diverged else [record.recipe.epochs]
+    if len(epochs) != 1 or not epochs <= {*may_be}:
+        raise ValueError("its curves train_error and test_error must hold an error from 0 to 100 % for each epoch")
     if record.test_error != (end := record.curves["test_error"][-1]):
         raise ValueError(f"its test_error must be the end of its curve, {end}, got {record.test_error!r}")
 
@@ -124,22 +116,21 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
 
     A file in its place that is not its record is set aside, under a name that says so, with a warning.
     """
-
-    def load(path: Path) -> Record:
+    path = folder / recipe.file_name
+    try:
         record = load_record(path)
         if record.recipe != recipe:
             raise ValueError(f"{path} is the record of another recipe, {record.recipe.name}")
         return record
-
-    return load_or_set_aside(folder / recipe.file_name, load, "the run is done again")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        refuse(path, str(error), "the run is done again")
+        return None
 
 
 def load_records(folder: Path) -> list[Record]:
-    """All records in ``folder``, by name.
-
-    Raises:
-        ValueError: there is no record, or a JSON file that is not one.
-    """
+    """All records in ``folder``, by name. ValueError: there is none, or a JSON file that is not one."""
     records = [load_record(path) for path in sorted(folder.glob("*.json"))]
     if not records:
         raise ValueError(f"{folder} holds no record of a run (*.json)")
@@ -147,10 +138,7 @@ def load_records(folder: Path) -> list[Record]:
 
 
 def results_folder(name: str) -> Path:
-    """The folder of that name among the measurements that come with the book.
-
-    Raises:
-        ValueError: there is none of that name.
+    """The folder of that name among the measurements that come with the book. ValueError: there is none.
 
     >>> len(load_records(results_folder("digits")))
     18

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from resnet_lib.figures import DARK_INK, LIGHT_INK, add_title, draw_pictures, draw_training, save_figure, style
+from resnet_lib.figures import DARK_INK, LIGHT_INK, add_title, draw_pictures, draw_training, save_figure, styled
 from resnet_lib.files import write_whole
 from resnet_lib.recipes import PAPER_CIFAR10, Recipe, describe_recipe, plain_text
 from resnet_lib.records import Record, format_error, group_runs, load_record, summarize
@@ -35,11 +34,8 @@ Section = dict[str, Any]
 def make_report(folder: Path, out: Path | None = None) -> str:
     """Report on the records in a folder: what to print, or with ``out`` (.txt, .png, .html) what was written.
 
-    A JSON file that can't be used is named in the report, with the reason.
-
-    Raises:
-        ValueError: no such folder, no record in it, or an ``out`` that can't be.
-        OSError: the report can't be written.
+    A JSON file that can't be used is named in the report, with the reason. ValueError: no such folder, no record in it,
+    or an ``out`` that can't be.
     """
     form = out.suffix.lower() if out else ".txt"
     if form not in (".txt", ".png", ".html") or (out and out.is_dir()):
@@ -126,8 +122,9 @@ def finding(records: Iterable[Record]) -> str:
     """What the final training errors say about depth, in a sentence that is true of these runs.
 
     It compares the shallowest and the deepest network that plain and residual ones share. The deeper one trains worse
-    if each of its runs, at least two, ends with a higher training error than each of the shallower's; it does not if
-    its mean is no higher. Where neither can be said, the sentence gives the means and claims nothing.
+    if each of its runs, at least two, ends with a higher training error than each of the shallower's (the gap is then
+    wider than its standard error); it does not if its mean is no higher. The shallower's mean must be below 80 %, at
+    which a network has begun to learn, as the paper says in section 4.2. Else the sentence gives the means alone.
     """
     networks = group_runs(record for record in records if not record.diverged)
     if not networks:
@@ -141,7 +138,8 @@ def finding(records: Iterable[Record]) -> str:
     if len(depths) < 2:
         return "Training error: " + ", ".join(f"{name[kind]}-{d} {mean[kind, d]:.1f} %" for kind, d in deepest.items())
     low, high = depths[0], depths[-1]
-    tested = {kind for kind in deepest if min(len(errors[kind, low]), len(errors[kind, high])) > 1}
+    several_runs = {kind for kind in deepest if min(len(errors[kind, low]), len(errors[kind, high])) > 1}
+    tested = {kind for kind in several_runs if mean[kind, low] < 80}
     worse = {kind for kind in tested if min(errors[kind, high]) > max(errors[kind, low])}
     no_worse = {kind for kind in tested if mean[kind, high] <= mean[kind, low]}
     residual = deepest.keys() - {"none"}
@@ -194,11 +192,7 @@ def format_text(sections: Iterable[Section]) -> str:
 
 
 def align(cells: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table for a terminal: the first column to the left, the others to the right.
-
-    >>> align([["depth", "n"], ["8", "12"]])
-    ['depth   n', '8      12']
-    """
+    """The lines of a table for a terminal: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in cells]
 
@@ -208,7 +202,7 @@ def draw_png(sections: Sequence[Section]) -> bytes:
     rows = len(sections)
     if rows > MOST_IN_PNG:
         raise ValueError(f"a .png holds at most {MOST_IN_PNG} comparisons, got {rows}: write the report as .html")
-    with plt.rc_context(style()):
+    with styled():
         figure = Figure(figsize=(6.8, 4.8 * rows))
         parts = figure.subfigures(2 * rows, squeeze=False, height_ratios=[9, 1] * rows)[:, 0]
         for section, part, below in zip(sections, parts[::2], parts[1::2], strict=True):

@@ -1,9 +1,7 @@
 """Training as in He et al. 2016, section 4.2: one readable loop, and runs that go on where they were cut off."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,13 @@ from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
 from resnet_lib.environment import choose_device, describe_environment
-from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, restore_optimizer
+from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, make_scheduler, repeatable, restore_optimizer
+from resnet_lib.files import refuse
 from resnet_lib.networks import CifarResNet, cifar_resnet
+from resnet_lib.parallel import seeded
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, finite_or_none
 
-_seeding = threading.Lock()
 OnEpoch = Callable[[int, float | None], None]  # called with epochs done since the last call, and the last one's loss
 
 
@@ -66,19 +65,6 @@ def evaluate(
     return F.cross_entropy(logits, labels).item(), 100 * wrong / len(labels)
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw PyTorch's random numbers from this seed, and leave the caller's state as it was; one thread at a time.
-
-    >>> with seeded(0):
-    ...     print(torch.rand(1))
-    tensor([0.4963])
-    """
-    with _seeding, torch.random.fork_rng(devices=[]):  # the lock: threads share PyTorch's one random state
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        yield
-
-
 def build_model(recipe: Recipe, dataset: Dataset) -> CifarResNet:
     """The recipe's network with the initial weights of its seed.
 
@@ -89,45 +75,25 @@ def build_model(recipe: Recipe, dataset: Dataset) -> CifarResNet:
         return cifar_resnet(recipe.depth, recipe.shortcut, **shape)
 
 
-def make_scheduler(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int, train_errors: list[float]
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The recipe's learning rate, which a call of ``step()`` after each batch moves on.
-
-    ``train_errors`` is the curve that grows while training; it ends the warm-up.
-    """
-
-    def factor(step: int) -> float:
-        if recipe.warm_up and min(train_errors, default=100.0) >= 80:
-            return 0.1
-        return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
-
-    if recipe.schedule == "steps":
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps, cycle_momentum=False)
-
-
 class Run:
     """A model in training: the data, the model, and all that changes from epoch to epoch.
 
     The same recipe on the same machine and PyTorch release, with as many threads, gives the same bits. A model that is
-    given is trained in place; what the recipe says of the network (depth, shortcut, width) then has no meaning.
-
-    Raises:
-        ValueError: the recipe asks for more images than the data set has.
+    given is trained in place; what the recipe says of the network (depth, shortcut, width) then has no meaning. A
+    recipe that asks for more images than there are is a ValueError.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device, model: nn.Module | None = None) -> None:
         self.recipe = recipe
         self.device = device
         self.dataset, held_images, held_labels = dataset.part(recipe.images, recipe.held_out)
-        model = build_model(recipe, dataset) if model is None else model
-        self.layout = choose_layout(model, device)
-        self.model = model.to(device).to(memory_format=self.layout)
+        network = build_model(recipe, dataset) if model is None else model
+        self.layout = choose_layout(network, device)
+        self.model = network.to(device).to(memory_format=self.layout)
         self.optimizer = make_optimizer(self.model, recipe, device)
-        # On a CPU in float32 nothing is faster than the loop above.
+        # On a CPU in float32 nothing is faster than the loop above; of others' models a graph may not be captured.
         is_readable = device.type == "cpu" and recipe.precision == "float32"
-        self.fast_loop = None if is_readable else FastLoop(self.model, self.optimizer, recipe.precision)
+        self.fast_loop = None if is_readable else FastLoop(self.model, self.optimizer, recipe.precision, model is None)
 
         self.labels = self.dataset.train_labels.to(device)
         images, mean, std = self.dataset.train_images, self.dataset.mean, self.dataset.std
@@ -139,8 +105,9 @@ class Run:
         self.generator.manual_seed(recipe.seed)
         curves = ["train_loss", "train_error", "test_error", *["held_out_error"] * bool(recipe.held_out)]
         self.curves: dict[str, list[Any]] = {name: [] for name in curves}
-        steps = recipe.epochs * -(-len(self.labels) // recipe.batch_size)  # rounded up
-        self.scheduler = make_scheduler(self.optimizer, recipe, steps, self.curves["train_error"])
+        self.steps = -(-len(self.labels) // recipe.batch_size)  # in an epoch, rounded up
+        total = recipe.epochs * self.steps
+        self.scheduler = make_scheduler(self.optimizer, recipe, total, self.curves["train_error"])
         self.training_seconds = self.evaluation_seconds = 0.0
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
@@ -149,6 +116,15 @@ class Run:
     @property
     def epochs_done(self) -> int:
         return len(self.curves["train_loss"])
+
+    @property
+    def has_diverged(self) -> bool:
+        return self.curves["train_loss"][-1:] == [None]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the last one's loss is not finite, after which none means anything."""
+        return self.has_diverged or self.epochs_done >= self.recipe.epochs
 
     def train_epoch(self) -> None:
         """Train for one epoch, evaluate, and extend the curves."""
@@ -182,7 +158,7 @@ class Run:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned; after an error, of whatever kind, the run is of no use any more."""
         self.model.load_state_dict(state["model"])
         restore_optimizer(self.optimizer, state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -190,7 +166,12 @@ class Run:
         self.generator.set_state(state["generator"])
         for name, curve in self.curves.items():
             curve[:] = state["curves"][name]
-        self.training_seconds, self.evaluation_seconds = state["seconds"]
+        self.training_seconds, self.evaluation_seconds = map(float, state["seconds"])
+        steps = {len(curve) * self.steps for curve in self.curves.values()}
+        if steps != {self.scheduler.last_epoch} or self.epochs_done > self.recipe.epochs:
+            raise ValueError("its parts are of different epochs")
+        if self.fast_loop:
+            self.fast_loop.graphs.clear()  # they read momenta that are no longer the optimizer's
 
     def record(self) -> Record:
         """Evaluate the trained model and say what came out."""
@@ -203,7 +184,7 @@ class Run:
             test_error=self.curves["test_error"][-1],
             best_test_error=min(self.curves["test_error"]),
             held_out_error=self.curves["held_out_error"][-1] if self.recipe.held_out else None,
-            train_loss=finite_or_none(train_loss),
+            train_loss=None if self.has_diverged else finite_or_none(train_loss),
             curves=self.curves,
             seconds=self.training_seconds + self.evaluation_seconds,
             images_per_second=self.epochs_done * len(self.labels) / self.training_seconds,
@@ -221,18 +202,30 @@ def train(
     """Train the recipe's network and return its record; what ``on_epoch`` raises ends the run.
 
     The file ``checkpoint`` keeps the run's state after each epoch. If it is there already, the run goes on from it, and
-    on a CPU it ends with the same bits as a run that was never cut off.
+    on a CPU it ends with the same bits as a run that was never cut off. A loss that is not finite ends the run.
     """
+    with repeatable(device):
+        run = resume(recipe, dataset, device, on_epoch, checkpoint)
+        while not run.is_over:
+            run.train_epoch()
+            if checkpoint:
+                save_checkpoint(run.state(), recipe, checkpoint)
+            on_epoch(1, run.curves["train_loss"][-1])
+        return run.record()
+
+
+def resume(recipe: Recipe, dataset: Dataset, device: torch.device, on_epoch: OnEpoch, checkpoint: Path | None) -> Run:
+    """The run of ``recipe`` as its checkpoint says, or from the start; one that does not fit is set aside."""
     run = Run(recipe, dataset, device)
-    if checkpoint and (state := find_checkpoint(recipe, checkpoint)):
-        run.restore(state)
+    if checkpoint and (state := find_checkpoint(recipe, checkpoint)) is not None:
+        try:
+            run.restore(state)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            refuse(checkpoint, f"{checkpoint} does not fit the run: {reason}", "the run starts again")
+            return Run(recipe, dataset, device)
         on_epoch(run.epochs_done, run.curves["train_loss"][-1])
-    while run.epochs_done < recipe.epochs:
-        run.train_epoch()
-        if checkpoint:
-            save_checkpoint(run.state(), recipe, checkpoint)
-        on_epoch(1, run.curves["train_loss"][-1])
-    return run.record()
+    return run
 
 
 def fit(model: nn.Module, recipe: Recipe, dataset: Dataset, device: str = "cpu") -> dict[str, list[float | None]]:
@@ -245,6 +238,7 @@ def fit(model: nn.Module, recipe: Recipe, dataset: Dataset, device: str = "cpu")
     2
     """
     run = Run(recipe, dataset, choose_device(device), model)
-    for _ in range(recipe.epochs):
-        run.train_epoch()
+    with repeatable(run.device):
+        while not run.is_over:
+            run.train_epoch()
     return run.curves

@@ -11,7 +11,7 @@ prints, changes a model or moves the random state: whatever the learner's code d
 from resnet_course.checks.blocks import check_basic_block, check_bottleneck, check_residual
 from resnet_course.checks.by_hand import check_output_sizes, check_parameter_count
 from resnet_course.checks.folding import check_fold_batchnorm
-from resnet_course.checks.network import check_cifar_form, check_resnet
+from resnet_course.checks.networks import check_cifar_form, check_resnet
 from resnet_course.checks.report import Report
 from resnet_course.checks.stage import check_make_layer
 

@@ -11,20 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_course.checks.blocks import describe
-from resnet_course.checks.report import Line, Report, describe_error, limited_time, merge, refuse, undisturbed
+from resnet_course.checks.report import Line, Report, attempt, describe_error, judged, merge, refuse, undisturbed
 from resnet_course.checks.trace import close
 
-CASES: list[tuple[str, dict[str, Any]]] = [
-    ("a convolution without bias", {"bias": False}),
-    ("a convolution with bias", {"bias": True}),
-    ("a convolution with stride 2", {"bias": False, "stride": 2}),
-    ("a convolution in two groups", {"bias": True, "groups": 2}),
-]
+CASES: dict[str, dict[str, Any]] = {
+    "a convolution without bias": {"bias": False},
+    "a convolution with bias": {"bias": True},
+    "a convolution with stride 2": {"bias": False, "stride": 2},
+    "a convolution in two groups": {"bias": True, "groups": 2},
+}
 PROPERTIES = {
     "runs": "no error",
     "returns a convolution": "a module, or weight and bias",
-    "shapes": "weight and bias have the convolution's",
     "weight": "the convolution's times γ/√(var + eps)",
     "bias": "(b − mean)·γ/√(var + eps) + β",
     "output": "the same as of both layers in evaluation mode",
@@ -45,60 +43,46 @@ def check_fold_batchnorm(fold: Callable[..., Any]) -> Report:
     """
     title = "check_fold_batchnorm"
     if isinstance(fold, nn.Module) or not callable(fold):
-        return refuse(title, f"it takes a function, got {describe(fold)}")
+        return refuse(title, f"it takes a function, got an object of type {type(fold).__name__}")
     with undisturbed(), torch.no_grad():
-        findings = [(label, list(_judge_case(fold, options))) for label, options in CASES]
-        lines = merge(PROPERTIES, findings)
+        findings = [(label, line) for label, options in CASES.items() for line in _judge_case(fold, options)]
+    lines = merge(PROPERTIES, findings)
     # A module of another kind than nn.Conv2d has no weights to look at, and needs none if its output is right.
-    if not any(line.name == "shapes" for _, case in findings for line in case) and lines[5].verdict == "right":
-        lines = [line for line in lines if line.name not in ("shapes", "weight", "bias")]
-    return Report(title, tuple(lines))
+    if not any(line.name == "weight" for _, line in findings) and lines[4].verdict == "right":
+        lines = tuple(line for line in lines if line.name not in ("weight", "bias"))
+    return Report(title, lines)
 
 
 def _judge_case(fold: Callable[..., Any], options: dict[str, Any]) -> Iterator[Line]:
-    conv, norm = nn.Conv2d(6, 6, kernel_size=3, padding=1, **options), nn.BatchNorm2d(6, eps=0.1)
+    conv, norm = nn.Conv2d(6, 6, kernel_size=3, padding=1, **options).eval(), nn.BatchNorm2d(6, eps=0.1).eval()
     state = norm.state_dict()  # of a BatchNorm that has seen something, with an eps that counts
     state["running_mean"].normal_()
     state["running_var"].uniform_(0.5, 2.0)
     state["weight"].uniform_(0.5, 1.5).mul_(torch.tensor([1.0, 1, 1, 1, 1, -1]))
     state["bias"].normal_()
-    conv, norm, x = conv.eval(), norm.eval(), torch.randn(2, 6, 9, 9)
-    given_conv, given_norm = copy.deepcopy(conv), copy.deepcopy(norm)
-    try:
-        with limited_time():
-            made = fold(given_conv, given_norm)
-    except BaseException as error:  # exit() and an interrupt, too
-        yield Line("wrong", "runs", f"it fails: {describe_error(error)}")
+    x, given_conv, given_norm = torch.randn(2, 6, 9, 9), copy.deepcopy(conv), copy.deepcopy(norm)
+    made, problem = attempt("it fails", fold, given_conv, given_norm)
+    yield judged("runs", problem)
+    if problem:
         return
-    yield Line("right", "runs", "")
     if _changed(conv, given_conv):
         made = given_conv if made is None else made
         text = "the caller's convolution is changed in place; a copy leaves the network as it was"
         yield Line("note", "convolution", text)
-    changed = "its parameters or running statistics have changed" if _changed(norm, given_norm) else ""
-    yield _line("BatchNorm left as it was", "it is in training mode afterwards" if given_norm.training else changed)
-    problem = find_wrong_return(made)
-    yield _line("returns a convolution", problem)
+    changed = "its parameters or running statistics have changed" * _changed(norm, given_norm)
+    yield judged("BatchNorm left as it was", "it is in training mode" if given_norm.training else changed)
+    yield judged("returns a convolution", problem := _find_wrong_return(made, conv))
     if problem:
         return
     if isinstance(made, (nn.Conv2d, tuple, list)):
         weight, bias = (made.weight, made.bias) if isinstance(made, nn.Conv2d) else made
-        problem = find_wrong_shape(weight, bias, conv)
-        yield _line("shapes", problem)
-        if problem:
-            return
-        problem = find_wrong_weight(weight, conv, norm)
-        yield _line("weight", problem)
+        yield judged("weight", problem := _find_wrong_weight(weight, conv, norm))
         if not problem:
-            yield _line("bias", find_wrong_bias(bias, conv, norm))
+            yield judged("bias", _find_wrong_bias(bias, conv, norm))
         if not isinstance(made, nn.Module):
             given_conv.weight, given_conv.bias = nn.Parameter(weight), nn.Parameter(bias)
             made = given_conv
-    yield _line("output", find_wrong_output(made, x, norm(conv(x))))
-
-
-def _line(name: str, problem: str) -> Line:
-    return Line("wrong" if problem else "right", name, problem)
+    yield judged("output", _find_wrong_output(made, x, norm(conv(x))))
 
 
 def _changed(before: nn.Module, now: nn.Module) -> bool:
@@ -106,28 +90,27 @@ def _changed(before: nn.Module, now: nn.Module) -> bool:
     return old.keys() != new.keys() or any(not torch.equal(old[name], new[name]) for name in old)
 
 
-def find_wrong_return(made: Any) -> str:
+def _find_wrong_return(made: Any, conv: nn.Conv2d) -> str:
     if made is None:
         return "it returns nothing: end it with return conv, or return weight, bias"
-    if isinstance(made, nn.Module):
-        norms = any("BatchNorm" in type(layer).__name__ for layer in made.modules())
-        return "what it returns still holds a BatchNorm: one convolution must do the work of both" if norms else ""
-    if not isinstance(made, (tuple, list)) or len(made) != 2:
-        return f"it returns {describe(made)}: return a convolution, or the tensors weight, bias"
-    tensors = isinstance(made[0], Tensor) and isinstance(made[1], (Tensor, type(None)))
-    return "" if tensors else "weight and bias must both be tensors"
-
-
-def find_wrong_shape(weight: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> str:
-    wanted = tuple(conv.weight.shape)
-    if weight.shape != wanted:
-        return f"the weight has shape {tuple(weight.shape)} instead of {wanted}, that of the convolution's own"
+    if isinstance(made, nn.Module) and any("BatchNorm" in type(layer).__name__ for layer in made.modules()):
+        return "what it returns still holds a BatchNorm: one convolution must do the work of both"
+    if isinstance(made, nn.Module) and not isinstance(made, nn.Conv2d):
+        return ""
+    parts = (made.weight, made.bias) if isinstance(made, nn.Conv2d) else made
+    if not isinstance(parts, (tuple, list)) or len(parts) != 2:
+        return f"it returns an object of type {type(made).__name__}: return a convolution, or the tensors weight, bias"
+    weight, bias = parts
+    if not isinstance(weight, Tensor) or not isinstance(bias, (Tensor, type(None))):
+        return "weight and bias must both be tensors"
+    if weight.shape != conv.weight.shape:
+        return f"the weight has shape {tuple(weight.shape)} instead of {tuple(conv.weight.shape)}"
     if bias is None:
         return "there is no bias: the folded convolution needs one, even where the convolution had none"
     return "" if bias.shape == (6,) else f"the bias has shape {tuple(bias.shape)} instead of (6,)"
 
 
-def find_wrong_weight(weight: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
+def _find_wrong_weight(weight: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
     gamma, var, eps = norm.weight, norm.state_dict()["running_var"], norm.eps
     scale = gamma / (var + eps).sqrt()
     twins = [
@@ -146,7 +129,7 @@ def find_wrong_weight(weight: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> 
     return next(found, "it is not the convolution's times γ/√(var + eps), channel by channel")
 
 
-def find_wrong_bias(bias: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
+def _find_wrong_bias(bias: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
     own = torch.zeros(6) if conv.bias is None else conv.bias
     mean, beta = norm.state_dict()["running_mean"], norm.bias
     scale = norm.weight / (norm.state_dict()["running_var"] + norm.eps).sqrt()
@@ -163,7 +146,7 @@ def find_wrong_bias(bias: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
     return next((mistake for twin, mistake in twins if close(bias, twin)), "it is not (b − mean)·γ/√(var + eps) + β")
 
 
-def find_wrong_output(made: nn.Module, x: Tensor, wanted: Tensor) -> str:
+def _find_wrong_output(made: nn.Module, x: Tensor, wanted: Tensor) -> str:
     try:
         found = made(x)
     except Exception as error:

@@ -1,237 +1,192 @@
-"""What a check says of a block: its convolutions, its steps, and the way branch and shortcut come together."""
+"""What a check says of a block: its convolutions, the steps between them, and how branch and shortcut come together.
 
+A block is told as lines of steps, such as "conv bn relu conv bn" for its branch and "proj bn" for its shortcut. The
+tables below have a sentence for each line that is a known mistake; another line is shown as it is. Where a value is
+made in an unknown way, the line has a "?": there the numbers part, and no more is claimed.
+"""
+
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 
-from resnet_course.checks.report import Line, describe_shape
-from resnet_course.checks.steps import judge_norms, judge_steps, spell_norm
-from resnet_course.checks.trace import close
-from resnet_course.checks.twins import Block, Join
+from resnet_course.checks.anatomy import Block, Join, find_join, is_option_a, precursor
+from resnet_course.checks.report import Line, describe_shape, judged
+from resnet_course.checks.trace import NORMS, Value, close
+from resnet_lib.orderings import ORDERINGS
 
 BLOCK_PROPERTIES = {
-    "convolutions": "every one has its kernel and channels, and so its weights",
-    "padding": "zeros on all sides, so that only strides shrink the image",
-    "stride": "on the right convolution, and on the shortcut",
-    "norms": "BatchNorm and no other, with the statistics of the batch",
+    "convolutions": "every one has its kernel, channels, stride and padding",
     "steps": "the numbers are those of convolution, BatchNorm and ReLU in their order",
     "addition": "branch plus shortcut, each once",
     "shortcut": "the input itself, or what brings it to the new shape",
 }
-POOLS = ("avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "interpolate")
-ACTIVATION_ON_SHORTCUT = "no activation belongs on the shortcut"
+STEPS = {  # between two convolutions, and behind the last
+    "bn relu": "",
+    "relu": "no BatchNorm follows {0}",
+    "bn": "no ReLU between {0} and {1}: without one the two are a single linear map",
+    "": "neither BatchNorm nor ReLU between {0} and {1}",
+    "relu bn": "the BatchNorm of {0} comes after the ReLU: convolution, BatchNorm, ReLU",
+    "bn + relu": "",
+    "+ relu": "no BatchNorm follows {0}",
+    "bn +": "no ReLU follows the addition, so negative values come out: apply it to the sum",
+    "bn relu +": "the ReLU comes before the addition: add first, then apply it",
+    "bn relu + relu": "the ReLU comes before the addition as well, so the branch can only add",
+    "+ bn relu": "a BatchNorm comes after the addition: normalise the branch first, then add",
+}
+SHORTCUTS = {
+    "": "",
+    "proj bn": "",
+    "option A": "",
+    "proj": "no BatchNorm follows {0}: the shortcut's convolution has one as well",
+    "proj bn relu": "the shortcut carries ReLU of the projection: no activation belongs on the shortcut",
+    "relu": "the shortcut carries ReLU of the input: no activation belongs on the shortcut",
+    "pool": "the shortcut pools before its 1×1 convolution, as ResNet-D does; the paper's takes the stride itself",
+}
 
 
-def judge_block(block: Block, bare_projection: bool = False) -> Iterator[Line]:
-    """The lines on one block. With ``bare_projection``, the shortcut's convolution may go without BatchNorm."""
-    miscount = find_miscount(block)
-    if miscount:
-        yield Line("wrong", "convolutions", miscount)
+def judge_block(block: Block, bare: bool = False) -> Iterator[Line]:
+    """The lines on one block. With ``bare``, the shortcut's convolution may go without BatchNorm."""
+    kernels, count = block.plan.kernels, len(block.branch)
+    if count > len(kernels) or (count < len(kernels) and block.out is not None):
+        got = ", ".join("{}×{}".format(*conv.kernel) for conv in block.branch)
+        text = f"along the branch there are {got}; there should be {', '.join(f'{k}×{k}' for k in kernels)}"
+        if max(block.branch[-1].kernel) == 1 != kernels[-1]:
+            text += f"; {block.name_of(block.branch[-1])} takes the branch's output: was x overwritten on the way?"
+        yield Line("wrong", "convolutions", text)
         return
-    yield judge_convolutions(block)
-    yield _line("padding", find_wrong_padding(block))
-    yield from judge_stride(block)
-    yield from judge_norms(block)
-    yield from judge_steps(block)
-    if not block.complete:
+    join = find_join(block) if count == len(kernels) and block.out is not None else None
+    yield from judge_convolutions(block)
+    yield from judge_steps(block, join)
+    if join is not None:
+        yield judged("addition", join.problem)
+        yield from judge_shortcut(block, join.shortcut, bare) if join.shortcut else ()
+        yield judged("gradients", join.cut and f"none passes the {join.cut}: detach() or torch.no_grad() cuts it")
+    elif block.out is None:
         yield from judge_failure(block)
-    elif block.join is not None:
-        yield _line("addition", find_wrong_addition(block.join))
-        yield from judge_shortcut(block, block.join, bare_projection)
-    if any(call.bias is not None for call in block.convolutions):
+    if any(conv.bias is not None for conv in block.convs):
         yield Line("note", "bias", "the BatchNorm behind a convolution subtracts its bias again: bias=False saves it")
 
 
-def _line(name: str, problem: str) -> Line:
-    return Line("wrong" if problem else "right", name, problem)
-
-
-def find_miscount(block: Block) -> str:
-    plan, count = block.plan, len(block.branch)
-    if count == len(plan.kernels) or (block.out is None and count < len(plan.kernels)):
-        return ""
-    kernels = ", ".join(f"{call.kernel[0]}×{call.kernel[1]}" for call in block.branch)
-    right = ", ".join(f"{kernel}×{kernel}" for kernel in plan.kernels)
-    text = f"along the branch there are {kernels}; there should be {right}"
-    if block.projection is not None and max(block.projection.kernel) > 1:
-        text += f": {block.name_of(block.projection)} takes the block's input, not what another convolution puts out"
-    if count == len(plan.kernels) + 1 and max(block.branch[-1].kernel) == 1:
-        text += f"; {block.name_of(block.branch[-1])} takes the branch's output: was x overwritten on the way? Keep "
-        text += "the input under a name of its own"
-    return text
-
-
-def judge_convolutions(block: Block) -> Line:
-    wrong, plan = [], block.plan
-    wanted = list(zip(plan.kernels, pairwise(plan.channels), strict=True))[: len(block.branch)]
-    wanted.append((1, (plan.channels[0], plan.channels[-1])))  # of the projection
-    for call, (kernel, (before, after)) in zip(block.convolutions, wanted, strict=False):
-        name, (got_before, got_after) = block.name_of(call), call.channels
-        if call.options["groups"] > 1:
-            groups = call.options["groups"]
-            wrong.append(f"{name} has {groups} groups, as ResNeXt has; here every channel sees all others")
-        if call.options["dilation"] > 1:
-            wrong.append(f"{name} has dilation {call.options['dilation']}; it should be 1")
-        if (call.kernel, call.channels) != ((kernel, kernel), (before, after)):
-            got = f"{call.kernel[0]}×{call.kernel[1]} from {got_before} to {got_after} channels"
-            right = f"{kernel}×{kernel} from {before} to {after} channels, {kernel**2 * before * after:,} weights"
-            wrong.append(f"{name} is {got}, {call.weight.numel():,} weights; it should be {right}")
-    computed = [block.name_of(call) for call in block.convolutions if call.weight.grad_fn is not None]
+def judge_convolutions(block: Block) -> Iterator[Line]:
+    plan, wrong, computed = block.plan, [], []
+    strides = tuple(conv.options["stride"] for conv in block.branch)
+    papers = (max(plan.strides), 1, 1)  # of a bottleneck
+    if plan.kernels == (1, 3, 1) and strides == papers[: len(strides)] != plan.strides[: len(strides)]:
+        yield Line("note", "stride", "it is on the first 1×1 convolution, the paper's place; torchvision's is the 3×3")
+        plan = plan._replace(strides=papers)
+    wanted = [*zip(plan.kernels, pairwise(plan.channels), plan.strides, strict=True)][: len(block.branch)]
+    wanted.append((1, (plan.channels[0], plan.channels[-1]), max(plan.strides)))  # of the projection
+    for conv, (kernel, channels, stride) in zip(block.convs, wanted, strict=False):
+        x, half, name = conv.parents[0], [side // 2 for side in conv.kernel], block.name_of(conv)
+        own, dilation, groups = conv.options.values()
+        if conv is block.projection and x is not block.x:
+            stride = own  # a pooling may have taken it, which is told of the shortcut
+        got = "{}×{} from {} to {} channels with stride {}".format(*conv.kernel, *conv.channels, own)
+        right = "{}×{} from {} to {} channels with stride {}".format(kernel, kernel, *channels, stride)
+        got += f" in {groups} groups, as in ResNeXt" * (groups > 1) + f" and dilation {dilation}" * (dilation > 1)
+        padded = F.conv2d(x.numbers, conv.weight, conv.bias, own, half, dilation, groups).detach()
+        if dilation == 1 and not close(padded, conv.numbers):
+            got += " and other padding"
+            right += f" and padding={half[0]}" + ", zeros on all sides" * (half[0] > 0)
+        wrong += [f"{name} is {got}; it should be {right}"] * (got != right)
+        if conv.weight.grad_fn is not None:
+            computed.append(f"{name} computes its weights from others (weight_norm or the like): not judged")
     if computed and not wrong:
-        text = f"{computed[0]} computes its weights from others (weight_norm or the like): not judged"
-        return Line("open", "convolutions", text)
-    return _line("convolutions", "; ".join(wrong))
-
-
-def find_wrong_padding(block: Block) -> str:
-    for call in block.convolutions:
-        if call.went_out is None or call.options["dilation"] > 1:
-            continue
-        halves = [side // 2 for side in call.kernel]
-        padded = F.conv2d(
-            call.came_in, call.weight, call.bias, call.stride, halves, groups=call.options["groups"]
-        ).detach()
-        before, after = call.came_in.shape[2:], call.went_out.shape[2:]
-        if padded.shape != call.went_out.shape:
-            return (
-                f"{block.name_of(call)} takes {before[0]}×{before[1]} to {after[0]}×{after[1]}: a {call.kernel[0]}×"
-                f"{call.kernel[1]} convolution needs padding={halves[0]}, so that only its stride shrinks the image"
-            )
-        if not close(padded, call.went_out):
-            return f"{block.name_of(call)} is not padded with {halves[0]} zeros on every side, as it should be"
-    return ""
-
-
-def judge_stride(block: Block) -> Iterator[Line]:
-    plan, strides = block.plan, tuple(call.stride for call in block.branch)
-    wanted, place = plan.strides[: len(strides)], plan.strides.index(plan.stride) + 1
-    papers = plan.kernels == (1, 3, 1) and plan.stride > 1 and strides == (plan.stride, 1, 1)[: len(strides)]
-    pooled = [call.kind for call in block.run.recorder.calls if call.kind in POOLS and call.history <= block.seen]
-    projection = block.projection
-    if strides != wanted and not papers:
-        if plan.stride == 1:
-            hint = "here the image keeps its size"
-        elif max(strides) == 1:
-            hint = f"a pooling stands in for it ({pooled[0]})" if pooled else f"give convolution {place} the stride"
-        elif sum(stride > 1 for stride in strides) > 1:
-            hint = f"the image shrinks more than once, and only convolution {place} should take the stride"
-        else:
-            hint = f"the stride belongs on convolution {place}"
-        got, right = (", ".join(map(str, numbers)) for numbers in (strides, wanted))
-        yield Line("wrong", "stride", f"the strides along the branch are {got}, not {right}: {hint}")
-    elif projection is not None and projection.stride != plan.stride and not pooled:
-        text = f"{block.name_of(projection)} has stride {projection.stride}, and the branch {plan.stride}"
-        yield Line("wrong", "stride", f"{text}: give both the same")
+        yield Line("open", "convolutions", computed[0])
     else:
-        yield Line("right", "stride", "")
-    if papers:
-        text = "it sits on the first 1×1 convolution, as in the paper; on the 3×3, as in torchvision, it skips none"
-        yield Line("note", "stride", text)
+        yield judged("convolutions", "; ".join(wrong))
 
 
-def find_wrong_addition(join: Join) -> str:
-    branch, shortcut = join.weights
-    alone = join.kind == "none"
-    if join.operation == "concatenated":
-        return "branch and shortcut are concatenated, side by side in more channels: add them with +"
-    if join.operation == "multiplied":
-        return "branch and shortcut are multiplied: add them"
-    told = {
-        (1, 1): "",
-        (1, 0): "the shortcut is never added: the output is the branch alone; add the input before the last ReLU",
-        (2, 0): "the branch is added to itself: x was overwritten on the way; keep the input under a name of its own",
-        (0, 1): "the branch is never added: the output is the shortcut alone",
-        (1, -1): "one path is subtracted from the other: add them",
-        (-1, 1): "one path is subtracted from the other: add them",
-        (1, 2): "the shortcut is added twice",
-        (2, 1): "the branch is added twice",
-        (0.5, 0.5): "the average of branch and shortcut is taken: add them",
-    }
-    scaled = f"{branch:g} times the branch" + ("" if alone else f" plus {shortcut:g} times the shortcut")
-    return told.get((branch, shortcut), f"the sum is scaled, {scaled}: add both as they are")
+def as_batch_norm(line: str) -> str:
+    """The line with "bn" for every norm; that another runs is told once."""
+    return re.sub(r"\w*norm", "bn", line)
 
 
-def judge_shortcut(block: Block, join: Join, bare_projection: bool) -> Iterator[Line]:
-    kind, line, plan = join.kind, join.line, block.plan
-    wrong: list[str] = []
-    unknown: list[str] = []
-    if kind == "conv":
-        name, source = block.name_of(block.projection), block.source[0]
-        if source in POOLS:
-            wrong.append(f"the shortcut pools ({source}) before its 1×1 convolution, as ResNet-D does; the paper's ")
-            wrong[0] += "convolution takes the stride itself"
-        elif source:
-            wrong.append(f"{name} takes {source}: it should take the block's input itself")
-        line = spell_norm(line, name, unknown)
-        if "relu" in line.split():
-            wrong.append(f"the shortcut carries ReLU of the projection: {ACTIVATION_ON_SHORTCUT}")
-        elif not line and not bare_projection:
-            wrong.append(f"no BatchNorm follows {name}: the shortcut's convolution has one as well")
-        elif line not in ("", "bn"):
-            wrong.append(f"the shortcut carries `{line}` behind {name}")
-        if not plan.projects and plan.keeps_shape and bare_projection:
-            wrong.append(f"{name} runs on the shortcut, where none was asked for: without it the input itself is added")
-        elif not plan.projects and plan.keeps_shape and block.projection.stride == 1 and not wrong:
-            text = "option C: a projection on every shortcut, even where the input itself would do"
-            yield Line("note", "shortcut", text)
-    elif kind == "x" and line == "relu":
-        wrong.append(f"the shortcut carries ReLU of the input: {ACTIVATION_ON_SHORTCUT}")
-    elif kind == "x" and line:
-        wrong.append(f"the shortcut carries `{line}` of the input, and not the input itself")
-    elif kind == "x" and plan.projects and bare_projection:
-        wrong.append("no 1×1 convolution on the shortcut, although use_1x1conv asks for one")
-    elif kind == "option A":
-        text = "option A: it has no parameters, and the new channels carry zeros"
-        yield Line("note", "shortcut", text + (f"; here behind `{line}`" if line else ""))
-    elif kind == "before":
-        wrong.append(f"the shortcut carries the input before its `{line}`: pre-activation")
-    elif kind == "behind":
-        wrong.append(f"the shortcut starts behind convolution {line}: it begins at the block's input")
-    if unknown and not wrong:
-        yield Line("open", "shortcut", unknown[0])
-    elif kind != "none":
-        yield _line("shortcut", "; ".join(wrong))
+def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
+    """Convolution, BatchNorm, ReLU and addition in their order."""
+    branch, names, wrong = block.branch, [block.name_of(conv) for conv in block.branch], []
+    if earlier := precursor(block, join.shortcut) if join else None:
+        line = " ".join(block.line(block.x, earlier))
+        text = f"pre-activation, the second ResNet paper's: the shortcut carries what comes before `{line}`"
+        yield Line("wrong", "steps", text)
+        return
+    seen = [conv.convs for conv in block.convs]
+    norms = [value for value in block.run.recorder.values if value.kind in NORMS and value.convs in seen]
+    if others := dict.fromkeys(norm.kind.title().replace("_", "") for norm in norms if norm.kind != "batch_norm"):
+        wrong.append(f"another norm than BatchNorm runs: {', '.join(others)}")
+    elif resting := [norm.weight for norm in norms if not norm.options["training"]]:
+        name = block.run.name_of(resting[0]) or "a BatchNorm"
+        wrong.append(f"{name} takes its running statistics while training: leave its train() and training alone")
+    line = " ".join(block.line(join.branch if join and join.branch else branch[-1]))
+    before, *gaps, end = re.split(r" ?\bconv\b ?", line)
+    if before:
+        wrong.append(f"`{before}` stands before {names[0]}")
+    if block.out is not None and len(branch) == len(block.plan.kernels):
+        gaps.append(f"{end if join.branch else 'bn'} + {' '.join(join.after)}".strip() if join else "?")
+    for i, gap in enumerate(gaps):
+        last = i + 1 == len(names)
+        at, right = (f"behind {names[i]}", "bn + relu") if last else (" and ".join(names[i : i + 2]), "bn relu")
+        known = STEPS.get(as_batch_norm(gap), "{2} stands `{3}` instead of `{4}`")
+        if "?" in gap:
+            ran = [
+                v.kind
+                for v in block.run.recorder.values
+                if branch[i] in v.convs and v.convs <= {*branch, *seen[i], *block.convs}
+            ]
+            known = "{2} the numbers part, and are not made as `{4}`; there ran " + ", ".join(
+                [*dict.fromkeys(ran)][1:9]
+            )
+        wrong.append(
+            known.format(names[i], names[-1] if last else names[i + 1], at if last else f"between {at}", gap, right)
+        )
+    line += f"{' +' * bool(join and join.shortcut)} {' '.join(join.after) if join else ''}".rstrip()
+    if known := next((name for name, ordering in ORDERINGS.items() if ordering == line and "activation" in name), None):
+        wrong = [f"{known}, one of the orderings of the second ResNet paper"]
+    problem = "; ".join(filter(None, wrong)) + f" (it computes `{line}`)" * (any(wrong) and join is not None)
+    if "norm" in line.split() and not problem:
+        yield Line("open", "steps", "a norm that is no nn.BatchNorm2d runs: not judged")
+    elif problem or len(branch) == len(block.plan.kernels):
+        yield judged("steps", problem)
+
+
+def judge_shortcut(block: Block, shortcut: Value, bare: bool) -> Iterator[Line]:
+    steps, projects, projection = block.line(shortcut), block.plan.projects, block.projection
+    name = block.name_of(projection) if projection else ""
+    line = "pool" if "proj" in steps[1:] and "pool" in steps[0] else " ".join(steps)
+    other = f"the shortcut carries `{line}`, not the input or its projection"
+    problem = SHORTCUTS.get(as_batch_norm(line), other) if not bare or line != "proj" else ""
+    if precursor(block, shortcut):
+        return  # a pre-activation, which is told of the steps
+    if "?" in steps:
+        problem = "the numbers part: what the shortcut carries is neither the input, nor its projection, nor option A"
+    elif "conv" in steps:
+        problem = f"the shortcut starts behind convolution {steps.count('conv')}: it begins at the block's input"
+    elif bare and projects != ("proj" in steps):
+        problem = "no 1×1 convolution on the shortcut, although use_1x1conv asks for one"
+        if not projects:
+            problem = f"{name} runs on the shortcut, where none was asked for: without it the input itself is added"
+    elif line == "option A":
+        yield Line("note", "shortcut", "option A: it has no parameters, and the new channels carry zeros")
+    elif line == "proj bn" and not projects and projection.options["stride"] == 1:
+        yield Line("note", "shortcut", "option C: a projection on every shortcut, even where the input itself would do")
+    if "norm" in steps and not problem:
+        yield Line("open", "shortcut", f"a norm that is no nn.BatchNorm2d follows {name}: not judged")
+    else:
+        yield judged("shortcut", problem.format(name))
 
 
 def judge_failure(block: Block) -> Iterator[Line]:
     """Why branch and shortcut did not come together, where the operation that failed tells it."""
-    failed = next((call for call in block.run.recorder.calls if call.went_out is None), None)
-    if failed is None or len(failed.operands) != 2 or len(block.branch) < len(block.plan.kernels):
+    failed = block.run.recorder.failed.parents if block.run.recorder.failed else ()
+    ends, others = ([v for v in failed if (block.branch[-1] in v.convs) == mine] for mine in (True, False))
+    if len(ends) != 1 or len(others) != 1 or len(block.branch) < len(block.plan.kernels):
         return
-    for end in block.steps_behind(block.branch[-1]):
-        others = [operand for operand in failed.operands if not close(operand, end.value)]
-        if len(others) != 1:
-            continue
-        shape = others[0].shape
-        met = f"{describe_shape(end.value.shape)} on the branch, {describe_shape(shape)} on the shortcut"
-        kind = next((way.kind for way in block.carried(shape[1]) if close(way.value, others[0])), "")
-        if kind == "x" and not block.plan.keeps_shape:
-            due = "a 1×1 convolution is due where the stride is not 1 or the channels change"
-            yield Line("wrong", "shortcut", f"the shortcut is the input as it came, {met}: {due}")
-        elif kind == "option A":
-            halves = "halves the image" if shape[2:] != block.x.shape[2:] else "widens"
-            yield Line("wrong", "shortcut", f"the shortcut always {halves}: {met}")
-        return
-
-
-def judge_gradient(block: Block, lines: list[Line]) -> Iterator[Line]:
-    """The input's gradient, against the twin's: it must come back past the branch as well."""
-    run = block.run
-    if not block.complete or run.leaf.grad is None or any(line.verdict == "wrong" for line in lines):
-        return
-    for detached in ("", "shortcut", "branch"):
-        x = run.x.clone().requires_grad_()
-        out = block.twin(x, detached)
-        if out is None or not close(out, run.out):
-            return
-        try:
-            (gradient,) = torch.autograd.grad(out, x, run.out_gradient)
-        except RuntimeError:  # weights that are computed have used up their graph
-            return
-        if close(gradient, run.leaf.grad):
-            if detached:
-                text = f"none passes the {detached}: detach() or torch.no_grad() cuts it"
-                yield Line("wrong", "gradients", text)
-            return
+    met = f"{describe_shape(ends[0].shape)} on the branch, {describe_shape(others[0].shape)} on the shortcut"
+    if others[0] is block.x and block.plan.projects:
+        due = "a 1×1 convolution is due where the stride is not 1 or the channels change"
+        yield Line("wrong", "shortcut", f"the shortcut is the input as it came, {met}: {due}")
+    elif is_option_a(others[0], block.x):
+        halves = "halves the image" if others[0].shape[2:] != block.x.shape[2:] else "widens"
+        yield Line("wrong", "shortcut", f"the shortcut always {halves}: {met}")

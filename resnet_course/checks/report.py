@@ -12,12 +12,16 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch.nn.modules import module as hooks
 
 UNTOLD = "not to be told before the rest is right"  # of an open line
 VERDICTS = ("wrong", "open", "note", "right")  # in the order in which a report shows them
@@ -31,6 +35,9 @@ class Line:
     verdict: str
     name: str
     text: str
+
+
+Findings = list[tuple[str, Line]]  # each with what it was found on
 
 
 @dataclass(frozen=True)
@@ -56,24 +63,22 @@ class Report:
 
     def __str__(self) -> str:
         told = [line for line in self.lines if line.text != UNTOLD]
-        untold = [line.name for line in self.lines if line.text == UNTOLD]
-        if untold:
+        if untold := [line.name for line in self.lines if line.text == UNTOLD]:
             told.append(Line("open", UNTOLD, ", ".join(untold)))
         told.sort(key=lambda line: VERDICTS.index(line.verdict))
-        counts = {verdict: sum(line.verdict == verdict for line in self.lines) for verdict in VERDICTS}
-        properties = len(self.lines) - counts["note"]
-        summary = f"all {properties} properties right"
-        if not self.ok:
-            open_part = f", {counts['open']} open" if counts["open"] else ""
-            summary = f"{counts['wrong']} of {properties} properties wrong{open_part}"
-        return "\n".join([f"{self.title}: {summary}", *map(_format_line, told)])
+        wrong, left, notes = (sum(line.verdict == verdict for line in self.lines) for verdict in VERDICTS[:3])
+        number = f"{len(self.lines) - notes} properties"
+        summary = f"all {number} right" if self.ok else f"{wrong} of {number} wrong" + f", {left} open" * (left > 0)
+        texts = (f"  {line.verdict:<5}  {line.name}: {line.text}" for line in told)
+        wrapped = (textwrap.fill(text, width=100, subsequent_indent=" " * 9) for text in texts)
+        return "\n".join([f"{self.title}: {summary}", *wrapped])
 
     __repr__ = __str__
 
 
-def _format_line(line: Line) -> str:
-    text = f"  {line.verdict:<5}  {line.name}: {line.text}"
-    return textwrap.fill(text, width=100, subsequent_indent=" " * 9)
+def judged(name: str, problem: str | None) -> Line:
+    """The line on a property, wrong if there is a problem."""
+    return Line("wrong" if problem else "right", name, problem or "")
 
 
 def refuse(title: str, sentence: str) -> Report:
@@ -81,41 +86,32 @@ def refuse(title: str, sentence: str) -> Report:
     return Report(title, (Line("wrong", "argument", sentence),))
 
 
-def follow(name: str, lines: Iterable[Line]) -> list[Line]:
-    """The lines as far as they go: no check raises, and what can't be followed stays open."""
-    found: list[Line] = []
+def follow(label: str, findings: Iterable[tuple[str, Line]]) -> Findings:
+    """The findings as far as they go: no check raises, and what can't be followed stays open."""
+    found: Findings = []
     try:
-        found.extend(lines)
+        found.extend(findings)
     except Exception as error:
-        found.append(Line("open", name, f"what runs can't be followed: {describe_error(error)}"))
+        found.append((label, Line("open", "steps", f"what runs can't be followed: {describe_error(error)}")))
     return found
 
 
-def merge(properties: dict[str, str], findings: Iterable[tuple[str, Iterable[Line]]]) -> list[Line]:
-    """One line a property over all subjects, each a label with its lines; the first problem found is the one told.
+def merge(properties: dict[str, str], findings: Findings) -> tuple[Line, ...]:
+    """One line a property over all subjects; the first problem found is the one told.
 
     ``properties`` gives the order, and the text of a property that is right wherever it was looked at; one that no
     subject has a line for stays open. Notes come behind.
     """
-    pairs = [(label, line) for label, lines in findings for line in lines]
     merged = []
-    for name in properties:
-        of_name = [(label, line) for label, line in pairs if line.name == name and line.verdict != "note"]
-        verdict = min((line.verdict for _, line in of_name), key=VERDICTS.index, default="untold")
-        if verdict in ("untold", "right"):
-            merged.append(Line("right", name, properties[name]) if of_name else Line("open", name, UNTOLD))
-            continue
-        told: dict[str, str] = {}  # a second subject adds what differs by more than numbers
-        for label, line in of_name:
-            if line.verdict == verdict:
-                told.setdefault(
-                    re.sub(r"[\d,\s]+|stage|block", "", line.text), f"{label}: {line.text}".removeprefix(": ")
-                )
-        merged.append(Line(verdict, name, "; ".join(list(told.values())[: 1 if name == "runs" else 2])))
-    return [*merged, *dict.fromkeys(line for _, line in pairs if line.verdict == "note")]
+    for name, right in properties.items():
+        found = [(label, line) for label, line in findings if line.name == name and line.verdict != "note"]
+        label, line = min(found, key=lambda pair: VERDICTS.index(pair[1].verdict), default=("", None))
+        told = UNTOLD if line is None else f"{label}: {line.text}".removeprefix(": ")
+        verdict = "open" if line is None else line.verdict
+        merged.append(Line(verdict, name, right if verdict == "right" else told))
+    return (*merged, *dict.fromkeys(line for _, line in findings if line.verdict == "note"))
 
 
-TORCH_FOLDER = str(Path(torch.__file__).parent)
 # Parts of messages, with the mistake that is likely behind them.
 LIKELY_MISTAKES = {
     "before Module.__init__() call": "call super().__init__() first of all in __init__",
@@ -138,12 +134,11 @@ def describe_error(error: BaseException) -> str:
     'TypeError: list is not a Module subclass (unpack the list: nn.Sequential(*blocks))'
     """
     message = re.sub(r" at 0x\w+", "", (show(error, str).strip().splitlines() or [""])[0])
-    sentence = f"{type(error).__name__}: {textwrap.shorten(message, 200)}" if message else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    own = str(Path(__file__).parent)
-    theirs = [frame for frame in frames if not frame.filename.startswith((own, TORCH_FOLDER))]
-    code = (theirs[-1].line or "").strip() if theirs else ""
+    ours = str(Path(__file__).parent), str(Path(torch.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    code = (frames[-1].line or "").strip() if frames else ""
     hint = next((hint for part, hint in LIKELY_MISTAKES.items() if part in message), "")
+    sentence = f"{type(error).__name__}: {textwrap.shorten(message, 200)}".removesuffix(": ")
     return sentence + (f", at `{code}`" if code else "") + (f" ({hint})" if hint else "")
 
 
@@ -152,7 +147,11 @@ def show(value: Any, how: Callable[[Any], str] = repr) -> str:
     try:
         return how(value)
     except BaseException:  # a message that raises must not hide what it was about
-        return ""
+        return f"an object of type {type(value).__name__} without a text" if how is repr else ""
+
+
+def describe(value: Any) -> str:
+    return f"an object of type {type(value).__name__}"
 
 
 def describe_shape(shape: tuple[int, ...]) -> str:
@@ -162,6 +161,18 @@ def describe_shape(shape: tuple[int, ...]) -> str:
     '64 channels of 8×6'
     """
     return f"{shape[1]} channels of {shape[2]}×{shape[3]}" if len(shape) == 4 else f"shape {tuple(shape)}"
+
+
+def is_whole(value: Any) -> bool:
+    """A whole number of any library, such as NumPy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def find_wrong_number(name: str, value: Any, choices: Iterable[int] = ()) -> str | None:
+    """What is wrong with a number of the caller's: it is none, or none of the choices."""
+    if choices and (not is_whole(value) or int(value) not in choices):
+        return f"{name} must be one of {', '.join(map(str, choices))}, got {show(value)}"
+    return None if is_whole(value) and value > 0 else f"{name} must be a whole number from 1 up, got {show(value)}"
 
 
 class TookTooLong(BaseException):
@@ -176,7 +187,7 @@ def limited_time() -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TookTooLong
+        raise TookTooLong(f"it takes longer than {LIMIT_S} seconds: does a loop in it end?")
 
     handler = signal.signal(signal.SIGALRM, stop) or signal.SIG_DFL
     timer = signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
@@ -185,6 +196,15 @@ def limited_time() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, handler)
+
+
+def attempt(place: str, call: Callable[..., Any], *args: Any) -> tuple[Any, str]:
+    """What learners' code returns, and what it raises as a sentence: exit() and an interrupt, too."""
+    try:
+        with limited_time():
+            return call(*args), ""
+    except BaseException as error:
+        return None, f"{place}: {describe_error(error)}"
 
 
 @contextlib.contextmanager
@@ -202,16 +222,21 @@ def undisturbed() -> Iterator[None]:
     """
     threads, dtype, folder = torch.get_num_threads(), torch.get_default_dtype(), os.getcwd()
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    with (
-        torch.random.fork_rng(devices=[]),
-        torch.inference_mode(False),
-        torch.autocast("cpu", enabled=False),
-        torch.enable_grad(),
-        # Where the session has another one: this slows every call down.
-        torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext(),
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
+    with contextlib.ExitStack() as stack:
+        contexts: tuple[Any, ...] = (
+            torch.random.fork_rng(devices=[]),
+            torch.inference_mode(False),
+            torch.autocast("cpu", enabled=False),
+            torch.enable_grad(),
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+            mock.patch.dict(vars(F)),  # where a learner's F.relu = … would stay
+            *(mock.patch.dict(kept, clear=True) for name, kept in vars(hooks).items() if name.endswith("_hooks")),
+        )
+        for context in contexts:
+            stack.enter_context(context)
+        if torch.get_default_device().type != "cpu":  # a device as a context slows every call down
+            stack.enter_context(torch.device("cpu"))
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)  # torch.manual_seed would reach into a GPU's generator as well
         np.random.seed(0)

@@ -1,41 +1,55 @@
-"""What a learner's module does while it runs: every operation, in order, with what goes in and out.
+"""What a learner's module does while it runs: the values that it makes, and of what.
 
-Layers are found as they run, not by name or place: a convolution counts whether an `nn.Sequential` runs it, a module in
-a list, or a function. So a check can look at code of any style.
+A value is known by its numbers, whatever code made it: what equals an earlier value is that value, what equals ReLU of
+one is "relu", and what equals a weighted sum of others is "+". Every other step keeps its function's name, and layers
+count wherever they run: in an `nn.Sequential`, a list or a function. So a check can look at code of any style.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from resnet_course.checks.report import LIMIT_S, TookTooLong, describe_error, describe_shape, limited_time
+from resnet_course.checks.report import attempt, describe_shape, limited_time
 
-# What the functions that hold weights are called, and where among their arguments the weight stands.
+NORMS = ("batch_norm", "group_norm", "layer_norm", "instance_norm")
+# Where the weight stands among the arguments of the functions that hold one.
 WEIGHTS = {"conv2d": 1, "linear": 1, "batch_norm": 3, "group_norm": 2, "layer_norm": 2, "instance_norm": 3}
 
 
 @dataclass(eq=False)
-class Call:
-    """One operation on images or features. Tensors are copies, so a later in-place operation does not change them."""
+class Value:
+    """Numbers that a step put out, and what it was made of."""
 
-    kind: str  # the function's name, such as "conv2d", "batch_norm" or "relu"
-    operands: list[Tensor]  # the images or features that go in: two for an addition
-    history: frozenset["Call"]  # the convolutions that they have gone through
-    rerun: Callable[[Tensor], Tensor]  # the same operation on another input
-    weight: Tensor | None = None  # the parameter itself: it tells which layer this is
+    kind: str  # "relu", "+" or the function's name, such as "conv2d"
+    numbers: Tensor  # a copy, so a later in-place operation does not change it
+    parents: tuple["Value", ...] = ()
+    weights: tuple[float, ...] = ()  # of the parents of a sum
+    cut: tuple["Value", ...] = ()  # parents that came without a gradient
+    weight: Tensor | None = None  # the layer's parameter itself: it tells which layer this is
     bias: Tensor | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    went_out: Tensor | None = None  # None if the call failed
+
+    def __post_init__(self) -> None:
+        """The convolutions that it has gone through."""
+        before = frozenset().union(*(parent.convs for parent in self.parents))
+        self.convs: frozenset[Value] = before | ({self} if self.kind == "conv2d" else set())
 
     @property
-    def came_in(self) -> Tensor:
-        return self.operands[0]
+    def shape(self) -> torch.Size:
+        return self.numbers.shape
+
+    @property
+    def step(self) -> str:
+        """Its name in a line of steps."""
+        one_term = self.kind == "+" and len(self.weights) == 1
+        return "bn" if self.kind == "batch_norm" else f"times {self.weights[0]:g}" if one_term else self.kind
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -46,30 +60,52 @@ class Call:
         """Channels, or features, in and out."""
         return self.weight.shape[1] * self.options.get("groups", 1), self.weight.shape[0]
 
-    @property
-    def is_step(self) -> bool:
-        """It took one thing and made another of it, without a convolution or a linear layer."""
-        return len(self.operands) == 1 and self.went_out is not None and self.kind not in ("conv2d", "linear")
+    def is_affine_of(self, other: "Value") -> bool:
+        """It scales and shifts each channel of another, as a norm does, however it is written."""
+        pair = [F.batch_norm(value.numbers, None, None, training=True, eps=1e-12).abs() for value in (self, other)]
+        return close(*pair)
 
-    @property
-    def stride(self) -> int:
-        return self.options["stride"]
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """Equal but for rounding."""
+    return a.shape == b.shape and torch.allclose(a, b.to(a.dtype), rtol=1e-4, atol=1e-5)
+
+
+def relu(x: Tensor) -> Tensor:
+    return x.clamp(min=0)  # F.relu may be the learner's own by now
+
+
+def main_path(convs: list[Value]) -> list[tuple[Value, Value | None]]:
+    """The convolutions one after the other, each with the projection that takes the same input, or None.
+
+    Of convolutions that have gone through the same ones, that which another continues *alone* is on the main path; a
+    projection meets the others again only after the addition.
+    """
+    histories = {conv.convs - {conv} for conv in convs}
+    path = []
+    for history in sorted(histories, key=len):
+        siblings = [conv for conv in convs if conv.convs - {conv} == history]
+        siblings.sort(key=lambda conv: (conv.convs not in histories, max(conv.kernel) == 1))
+        path.append((siblings[0], siblings[1] if len(siblings) > 1 else None))
+    return path
 
 
 class Recorder(TorchFunctionMode):
-    """Writes down what runs inside its `with` block. Dropout is left out, and counted; padding joins its convolution.
+    """Notes what runs inside its `with` block. Dropout is left out, and counted; padding joins its convolution.
 
     >>> layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
-    >>> with Recorder() as recorder:
+    >>> with Recorder(2) as recorder:
     ...     out = layers(torch.rand(2, 3, 5, 5))
-    >>> [(call.kind, tuple(call.went_out.shape)) for call in recorder.calls]
-    [('conv2d', (2, 8, 3, 3)), ('batch_norm', (2, 8, 3, 3))]
+    >>> [(value.kind, tuple(value.shape)) for value in recorder.values]
+    [('given', (2, 3, 5, 5)), ('conv2d', (2, 8, 3, 3)), ('batch_norm', (2, 8, 3, 3))]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int) -> None:
         super().__init__()
-        self.calls: list[Call] = []
+        self.batch = batch  # only what holds the whole batch is a value
+        self.values: list[Value] = []
         self.used: set[int] = set()  # every tensor that any function took
+        self.failed: Value | None = None  # what was to be made when an error was raised
         self.dropouts = 0
 
     def __torch_function__(
@@ -79,64 +115,76 @@ class Recorder(TorchFunctionMode):
         name = getattr(function, "__name__", "").strip("_")
         if name == "get":  # x.shape, x.T
             return function(*args, **kwargs)
+
+        def option(place: int, keyword: str, default: Any = None) -> Any:
+            return args[place] if len(args) > place else kwargs.get(keyword, default)
+
         tensors = [tensor for tensor in tensors_in((*args, *kwargs.values())) if not is_lazy(tensor)]
         self.used.update(map(id, tensors))
-        if "dropout" in name and _option(args, kwargs, 1, "p", 0.5) > 0 and _option(args, kwargs, 2, "training", True):
+        if "dropout" in name and option(1, "p", 0.5) > 0 and option(2, "training", True):
             self.dropouts += 1
             return tensors[0]
-        history = frozenset().union(*(getattr(tensor, "_convolutions", ()) for tensor in tensors))
-        call = _describe(function, name, args, kwargs, tensors, history)
-        if call is not None:
-            self.calls.append(call)
+        operands = [tensor for tensor in tensors[: 1 if name in WEIGHTS else None] if self.is_value(tensor)]
+        parents = tuple(map(self.find, operands))
+        made = Value(name, torch.empty(0), parents)
+        made.cut = tuple(p for p, tensor in zip(parents, operands, strict=True) if not tensor.requires_grad)
+        if name in WEIGHTS and parents:
+            place = 1 if function is torch.batch_norm else WEIGHTS[name]
+            made.weight, made.bias = option(place, "weight"), option(place + 1, "bias")
+            made.options = {"training": option(5, "training", False)}
+        if name == "conv2d":
+            while made.parents[0].kind == "pad":
+                made.parents = made.parents[0].parents
+            options = {key: option(i, key, 1) for i, key in ((3, "stride"), (5, "dilation"), (6, "groups"))}
+            made.options = {key: value if isinstance(value, int) else value[0] for key, value in options.items()}
+        self.failed = made
         out = function(*args, **kwargs)
-        if call is not None and isinstance(out, Tensor) and out.dim() > 1:
-            call.went_out = out.detach().clone()
-            history = history | {call} if name == "conv2d" else history
-        elif call is not None:
-            self.calls.remove(call)
-        for tensor in tensors_in([out]):
-            vars(tensor)["_convolutions"] = history
-            if name == "pad":
-                vars(tensor)["_padding"] = call
+        self.failed = None
+        for tensor in filter(self.is_value, tensors_in([out]) if parents else ()):
+            value = replace(made, numbers=tensor.detach().clone())
+            vars(tensor)["_value"] = self.keep(value if name in WEIGHTS else self.recognise(value))
         return out
 
+    def is_value(self, tensor: Tensor) -> bool:
+        return tensor.is_floating_point() and tensor.dim() > 1 and (len(tensor) == self.batch or tensor.dim() == 5)
 
-def _option(args: tuple, kwargs: dict[str, Any], position: int, keyword: str, default: Any = None) -> Any:
-    return args[position] if len(args) > position else kwargs.get(keyword, default)
+    def keep(self, value: Value) -> Value:
+        self.values += [value] * (value not in self.values)
+        return value
+
+    def find(self, tensor: Tensor) -> Value:
+        """The value that a tensor holds."""
+        numbers, noted = tensor.detach(), vars(tensor).get("_value")
+        near = [*reversed(self.values)] if noted is None else [noted, *reversed(self.values)]
+        known = next((value for value in near if close(value.numbers, numbers)), None)
+        return known or self.keep(Value("given", numbers.clone()))
+
+    def recognise(self, made: Value) -> Value:
+        """The value that this one is by its numbers, or itself."""
+        inner = [parent for value in made.parents for parent in value.parents]
+        near = [*made.parents, *inner, *(parent for value in inner for parent in value.parents), *self.values[-30:]]
+        near = [value for value in dict.fromkeys(near) if value.shape == made.shape]
+        if known := next((value for value in near if close(value.numbers, made.numbers)), None):
+            return known
+        if activated := next((value for value in near if close(relu(value.numbers), made.numbers)), None):
+            return Value("relu", made.numbers, (activated,))
+        for values in (made.parents, inner):
+            parts = [value for value in dict.fromkeys(values) if value.shape == made.shape]
+            if weights := weigh(parts, made.numbers):
+                return Value("+", made.numbers, tuple(weights), tuple(weights.values()), made.cut)
+        return made
 
 
-def _describe(
-    function: Callable, name: str, args: tuple, kwargs: dict, tensors: list[Tensor], history: frozenset[Call]
-) -> Call | None:
-    """The call of a function that takes images or features: those of its tensors that hold the whole batch."""
-    position = WEIGHTS.get(name, 0) if function is not torch.batch_norm else 1
-    operands = [tensor for tensor in tensors[: 1 if position else None] if tensor.dim() in (2, 4)]
-    operands = [tensor for tensor in operands if len(tensor) == max(map(len, operands))]
-    if not operands:
-        return None
-
-    def rerun(x: Tensor) -> Tensor:
-        x = x.clone()  # the operation may work in place
-        changed = [x if value is operands[0] else value for value in args]
-        return function(*changed, **{key: x if value is operands[0] else value for key, value in kwargs.items()})
-
-    found = Call(name, [operand.detach().clone() for operand in operands], history, rerun)
-    if position:
-        found.weight = _option(args, kwargs, position, "weight")
-        found.bias = _option(args, kwargs, position + 1, "bias")
-    if name == "conv2d":
-        padding = getattr(operands[0], "_padding", None)
-        if padding is not None:
-            found.operands, found.rerun = padding.operands, lambda x: rerun(padding.rerun(x))
-        stride, dilation = (_option(args, kwargs, i, key, 1) for i, key in ((3, "stride"), (5, "dilation")))
-        found.options = {
-            "stride": stride if isinstance(stride, int) else stride[0],
-            "dilation": dilation if isinstance(dilation, int) else dilation[0],
-            "groups": _option(args, kwargs, 6, "groups", 1),
-        }
-    elif name == "batch_norm":
-        found.options = {"training": _option(args, kwargs, 5, "training", False)}
-    return found
+def weigh(parts: list[Value], whole: Tensor) -> dict[Value, float]:
+    """The weights with which the parts add up to the whole; empty if they don't."""
+    columns = torch.stack([part.numbers.flatten() for part in parts] or [whole.flatten()], 1).double()
+    goal = whole.flatten().double()
+    if not parts or not columns.isfinite().all() or not goal.isfinite().all():
+        return {}
+    some = slice(None, None, 1 + len(goal) // 500)
+    found = torch.linalg.lstsq(columns[some], goal[some, None], driver="gelsd").solution[:, 0]
+    weights = {part: round(weight, 3) for part, weight in zip(parts, found.tolist(), strict=True)}
+    return {part: weight for part, weight in weights.items() if weight} if close(columns @ found, goal) else {}
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:
@@ -158,15 +206,17 @@ class Run:
     wanted_shape: tuple[int, ...]  # of the output
     module: nn.Module | None = None
     given: Tensor | None = None  # the copy of x that went into forward
-    leaf: Tensor | None = None  # what ``given`` was made of: it takes the gradient
-    out_gradient: Tensor | None = None  # with which backward began
     returned: Any = None
     out: Tensor | None = None  # what was returned, if it is, or begins with, a tensor
-    error: str | None = None
-    recorder: Recorder = field(default_factory=Recorder)
+    end: Value | None = None  # the same
+    error: str = ""
 
-    def calls(self, kind: str) -> list[Call]:
-        return [call for call in self.recorder.calls if call.kind == kind]
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(len(self.x))
+        self.start = self.recorder.keep(Value("given", self.x))
+
+    def all(self, kind: str) -> list[Value]:
+        return [value for value in self.recorder.values if value.kind == kind]
 
     def again(self, x: Tensor) -> Tensor:
         """The output for a copy of ``x``."""
@@ -177,51 +227,34 @@ class Run:
     def _layers(self) -> dict[int, str]:
         return {id(parameter): name.rpartition(".")[0] or name for name, parameter in self.module.named_parameters()}
 
-    def name_of(self, weight: Tensor) -> str | None:
+    def name_of(self, weight: Tensor | None) -> str | None:
         """The layer of a weight as the learner calls it, or None if no module registers it."""
         return self._layers.get(id(weight))
-
-
-def close(a: Tensor, b: Tensor) -> bool:
-    """Equal but for rounding."""
-    numbers = a.is_floating_point() and b.is_floating_point() and a.shape == b.shape
-    return numbers and torch.allclose(a, b.to(a.dtype), rtol=1e-4, atol=1e-5)
 
 
 def make_run(label: str, build: Callable[[], Any], x: Tensor, wanted_shape: tuple[int, ...]) -> Run:
     """Build and run; whatever the learner's code raises becomes ``run.error``, a sentence."""
     run = Run(label, build, x, wanted_shape)
-    place = "the constructor fails"
-    try:
-        with limited_time():
-            module = build()
-            if not isinstance(module, nn.Module):
-                kind = type(module).__name__
-                run.error = f"what it builds is no nn.Module but {kind}: derive the class from nn.Module"
-                return run
-            run.module, place = module, f"forward fails on an input of shape {tuple(x.shape)}"
-            scatter_norms(module)
-            run.leaf = x.clone().requires_grad_()
-            run.given = run.leaf.clone()  # no leaf: to change it in place is wrong, but no error
-            with run.recorder:
-                run.returned = module(run.given)
-    except TookTooLong:
-        run.error = f"{place.split(' fails')[0]} takes longer than {LIMIT_S} seconds: does a loop in it end?"
-    except BaseException as error:  # exit() and an interrupt, too: the session goes on
-        run.error = f"{place}: {describe_error(error)}"
-        failed = run.recorder.calls[-1:]
-        if failed and failed[0].went_out is None and len(failed[0].operands) == 2:
-            run.error += ": " + " met ".join(describe_shape(operand.shape) for operand in failed[0].operands)
-    else:
-        run.out = next(tensors_in([run.returned]), None)
+    module, run.error = attempt("the constructor fails", build)
+    if not run.error and not isinstance(module, nn.Module):
+        run.error = f"what it builds is no nn.Module but {type(module).__name__}: derive it from nn.Module"
+    if run.error:
+        return run
+    run.module, run.given = module, x.clone().requires_grad_().clone()  # no leaf: it may be changed in place
+    scatter_norms(module)
+    with run.recorder:
+        run.returned, run.error = attempt(f"forward fails on an input of shape {tuple(x.shape)}", module, run.given)
+    if run.recorder.failed and len(met := run.recorder.failed.parents) == 2:
+        run.error += ": " + " met ".join(describe_shape(value.shape) for value in met)
+    run.out = next(tensors_in([run.returned]), None)
+    run.end = run.recorder.find(run.out) if run.out is not None else None
     return run
 
 
 def scatter_norms(module: nn.Module) -> None:
     """Take every norm off its start: a branch that begins at zero would hide what the block does with it."""
     for layer in module.modules():
-        if "norm" in type(layer).__name__.lower():
-            for name, low in (("weight", 0.5), ("bias", -0.5)):
-                value = getattr(layer, name, None)
-                if isinstance(value, Tensor) and not is_lazy(value):
-                    value.data.uniform_(low, low + 1)
+        for name, low in (("weight", 0.5), ("bias", -0.5)) if "norm" in type(layer).__name__.lower() else ():
+            value = getattr(layer, name, None)
+            if isinstance(value, Tensor) and not is_lazy(value):
+                value.data.uniform_(low, low + 1)

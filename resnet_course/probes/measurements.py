@@ -21,8 +21,9 @@ from resnet_lib.blocks import BasicBlock
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.networks import initialize, make_layer
 from resnet_lib.orderings import ORDERINGS, OrderedResNet
+from resnet_lib.parallel import seeded
 from resnet_lib.recipes import Recipe
-from resnet_lib.training import Run, evaluate, fit, seeded
+from resnet_lib.training import Run, evaluate, fit
 
 Unit = dict[str, Any]
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from resnet_lib.blocks import BasicBlock, Bottleneck
 from resnet_lib.networks import cifar_resnet, zero_last_batchnorm
-from resnet_lib.training import seeded
+from resnet_lib.parallel import seeded
 
 Block = BasicBlock | Bottleneck
 

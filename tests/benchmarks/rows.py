@@ -191,18 +191,11 @@ def readable_loop(steps: int) -> tuple[Side, Side]:
     return rate(ours, steps * BATCH, CPU), rate(theirs, steps * BATCH, CPU)
 
 
-class EagerLoop(FastLoop):
-    """The fast loop without its captured graph."""
-
-    def _replay(self, images: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor) -> None:
-        self._step(images, labels, batch)
-
-
 def captured(depth: int, steps: int) -> tuple[Side, Side]:
     """An epoch as `Run` trains it, in the precision that the GPU is fastest in."""
     dataset = made_dataset(steps * BATCH)
     ours, theirs = (made_run(depth, dataset, GPU, choose_precision(GPU)) for _ in range(2))
-    theirs.fast_loop = EagerLoop(theirs.model, theirs.optimizer, theirs.recipe.precision)
+    theirs.fast_loop = FastLoop(theirs.model, theirs.optimizer, theirs.recipe.precision, capture=False)
     return rate(ours.train_epoch, steps * BATCH, GPU), rate(theirs.train_epoch, steps * BATCH, GPU)
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from explorers import EXPLORERS, Explorer, as_html, degradation, depth, lesions
+from explorers import EXPLORERS, Explorer, as_html, block, degradation, depth, lesions
 from notebook_files import ROOT
 
 from resnet_course.probes import load_measurement, removable_blocks
@@ -22,6 +22,19 @@ DEPTH_STATES = [("18", "none", 224), ("26", "C", 64), ("34", "A", 97), ("50", "B
 DEPTH_STATES += [("cifar20", "none", 32), ("cifar56", "C", 33), ("cifar110", "A", 96)]
 # Seed, mask of the plain network, mask of the residual one
 LESION_STATES = [(0, 1, 1), (1, 64, 256), (2, 127, 511), (0, 5, 37), (1, 96, 300)]
+# Level, tiles of the branch, shortcut, whether a ReLU ends it, and whether that solves the level
+BLOCK_STATES = [
+    ("same", "3.64.1-b-r-3.64.1-b", "x", "1", True),
+    ("same", "3.64.1-r-b-3.64.1-b", "x", "1", False),
+    ("same", "3.64.1-b-r-3.64.1-b", "none", "1", False),
+    ("double", "3.128.2-b-r-3.128.1-b", "1.128.2", "1", True),
+    ("double", "3.128.2-b-r-3.128.1-b", "x", "1", False),
+    ("double", "3.128.1-b-r-3.128.2-b", "1.128.1", "1", False),
+    ("narrow", "1.64.1-b-r-3.64.1-b-r-1.256.1-b", "x", "1", True),
+    ("narrow", "3.256.1-b-r-3.256.1-b", "x", "1", False),
+    ("before", "b-r-3.64.1-b-r-3.64.1", "x", "0", True),
+    ("before", "b-r-3.64.1-b-r-3.64.1", "x", "1", False),
+]
 # Folder of runs, depth, shortcut option, seed
 RUNS = [("digits", 20, "none", 1), ("digits", 56, "A", "all"), ("digits-long", 56, "none", "all")]
 RUNS += [("cifar10-jpg", 32, "A", 0)]
@@ -40,8 +53,8 @@ def layers_of(key: str, shortcut: str, size: int) -> LayerTable:
         if network.family == "cifar":
             model = cifar_resnet(network.depth, shortcut)
         else:
-            block = BasicBlock if network.block == "basic" else Bottleneck
-            model = ResNet(block, network.num_blocks, shortcut=shortcut)
+            kind = BasicBlock if network.block == "basic" else Bottleneck
+            model = ResNet(kind, network.num_blocks, shortcut=shortcut)
     return layer_table(model, (3, size, size))
 
 
@@ -62,12 +75,12 @@ def test_every_part_of_a_network_costs_what_its_layers_cost(counted, key, shortc
         in_part = [next(blocks) for _ in range(count)]
         assert sum(layer.parameters for layers in in_part for layer in layers) == parameters, name
         assert sum(layer.macs for layers in in_part for layer in layers) == macs[at], name
-        block = counted["blocks"][place]
+        about = counted["blocks"][place]
         if name.startswith("Stage"):
-            side = sides[block["side"]]
-            assert in_part[-1][-1].output_shape == (block["channels"], side, side), name
+            side = sides[about["side"]]
+            assert in_part[-1][-1].output_shape == (about["channels"], side, side), name
             has_projection = any("downsample" in layer.name and layer.parameters for layer in in_part[0])
-            assert (block["path"] == "projection") is has_projection and (block["path"] is None) is (shortcut == "none")
+            assert (about["path"] == "projection") is has_projection and (about["path"] is None) is (shortcut == "none")
     assert next(blocks, None) is None
 
 
@@ -147,7 +160,7 @@ def test_a_page_has_its_data_its_picture_and_its_own_script_alone(site, name):
 def test_an_explorer_that_is_not_there_is_an_error():
     directive = Explorer.__new__(Explorer)
     directive.arguments, directive.error = ["width"], ValueError
-    with pytest.raises(ValueError, match=r"no explorer 'width'.*depth, lesions, degradation"):
+    with pytest.raises(ValueError, match=r"no explorer 'width'.*block, depth, lesions, degradation"):
         directive.run()
 
 
@@ -205,6 +218,49 @@ def test_the_depth_explorer_by_keyboard_alone(open_explorer):
     assert page.get_by_label("bottleneck", exact=True).is_disabled()
 
 
+def path_of(tiles: str, channels: int) -> torch.nn.Sequential:
+    """The modules that the address names."""
+    modules = torch.nn.Sequential()
+    for tile in tiles.split("-"):
+        if tile == "b":
+            modules.append(torch.nn.BatchNorm2d(channels))
+        elif tile == "r":
+            modules.append(torch.nn.ReLU())
+        elif tile[0].isdigit():
+            kernel, out, stride = map(int, tile.split("."))
+            modules.append(torch.nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False))
+            channels = out
+    return modules
+
+
+@pytest.mark.parametrize(("level", "branch", "shortcut", "after", "solved"), BLOCK_STATES)
+def test_a_built_block_costs_and_fails_as_its_modules_do(open_explorer, level, branch, shortcut, after, solved):
+    page = open_explorer(f"block#level={level}&branch={branch}&shortcut={shortcut}&after={after}")
+    channels, side = block.LEVELS[level]["in"]
+    with torch.device("meta"):
+        paths = [path_of(branch, channels), path_of(shortcut, channels)]
+        costs = [layer_table(path, (channels, side, side)).cost for path in paths if len(path)]
+        outputs = [path(torch.empty(1, channels, side, side)) for path in paths]
+    assert depth_numbers(page) == [f"{sum(getattr(cost, what) for cost in costs):,}" for what in ("parameters", "macs")]
+    outcome = page.locator(".explorer-outcome").inner_text()
+    assert outcome.endswith("Solved!") == solved
+    if shortcut != "none" and outputs[0].shape != outputs[1].shape:
+        with pytest.raises(RuntimeError) as refused:
+            torch.empty(outputs[0].shape) + torch.empty(outputs[1].shape)
+        assert outcome == f"RuntimeError: {refused.value}"
+
+
+def test_the_block_builder_by_keyboard_alone(open_explorer):
+    page = open_explorer("block")
+    page.get_by_role("button", name="+ 3×3 conv").focus()
+    for keys in (["Enter"], ["Tab", "Tab", "Enter"], ["Tab", "Enter"]):  # 3×3 conv, BatchNorm, ReLU
+        for key in keys:
+            page.keyboard.press(key)
+    assert "branch=3.64.1-b-r" in page.url
+    page.get_by_role("button", name="Take away BatchNorm").press("Enter")
+    assert "branch=3.64.1-r" in page.url
+
+
 def test_a_volume_opens_its_arithmetic_and_a_part_shows_its_volumes(open_explorer):
     page = open_explorer("depth#network=18")
     page.locator("rect.volume[data-part='2']").first.click()
@@ -229,9 +285,9 @@ def test_the_lesion_explorer_by_mouse_shows_the_error_of_exactly_that_subset(ope
         page.get_by_role("button", name="All blocks on").click()
         page.get_by_label("Networks trained with seed").select_option(str(seed))
         for kind, mask in zip(KINDS, masks, strict=True):
-            for place, block in enumerate(removable[kind]):
+            for place, name in enumerate(removable[kind]):
                 if mask >> place & 1:
-                    page.locator(f".explorer-network [name={kind}][value='{block}']").click()
+                    page.locator(f".explorer-network [name={kind}][value='{name}']").click()
         assert lesion_errors(page) == expected_lesions(seed, *masks)
         assert page.url.endswith(f"#seed={seed}&plain={masks[0]}&residual={masks[1]}&together=0")
 

@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -277,8 +278,7 @@ def test_a_norm_that_is_written_out_stays_open():
 def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
     assert check_basic_block(block_with(lambda channels: nn.BatchNorm2d(channels, affine=False))).ok
     report = check_basic_block(block_with(torchvision.ops.FrozenBatchNorm2d))
-    assert not texts(report, "wrong"), report
-    assert {"steps", "shortcut"} <= set(texts(report, "open"))
+    assert not texts(report, "wrong") and {"steps", "shortcut"} <= set(texts(report, "open")), report
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,7 @@ def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
 )
 def test_computed_weights_are_named_and_not_judged(conv):
     report = check_basic_block(block_with(conv=conv))
-    assert not texts(report, "wrong"), report
-    assert list(texts(report, "open")) == ["convolutions"]
+    assert not texts(report, "wrong") and [*texts(report, "open")] == ["convolutions"], report
     assert "computes its weights" in texts(report, "open")["convolutions"]
 
 
@@ -316,8 +315,7 @@ def test_a_shortcut_that_always_halves_is_a_note_with_the_shapes_that_met():
         (lambda: check_basic_block(RIGHT_BASIC["the library's, option A"]), "shortcut", "option A"),
         (lambda: check_basic_block(RIGHT_BASIC["the library's, option C"]), "shortcut", "option C"),
         (lambda: check_basic_block(RIGHT_BASIC["no expansion"]), "expansion", "no expansion = 1"),
-        (lambda: check_basic_block(RIGHT_BASIC["torchvision's"]), "downsample", "handed in"),
-        (lambda: check_bottleneck(RIGHT_BOTTLENECK["the paper's stride"]), "stride", "as in the paper"),
+        (lambda: check_bottleneck(RIGHT_BOTTLENECK["the paper's stride"]), "stride", "the paper's place"),
     ],
 )  # fmt: skip
 def test_a_note_tells_what_is_worth_knowing(report, name, phrase):
@@ -329,8 +327,9 @@ RESIDUAL_MISTAKES = {
     "projection always": ([("if use_1x1conv else None", "")], {SHORTCUT: "runs on the shortcut, where none was asked"}),
     "projection where the shape changes": ([("if use_1x1conv", "if strides > 1 or input_channels != num_channels")],
      {SHORTCUT: "although use_1x1conv asks for one"}),
-    "stride forgotten": ([("kernel_size=1, stride=strides", "kernel_size=1")], {"stride": "give both", "runs": ""}),
-    "shared BatchNorm": ([("= self.conv3(X)", "= self.bn2(self.conv3(X))")], {"a layer for each place": "bn2 runs in"}),
+    "stride forgotten": ([("kernel_size=1, stride=strides", "kernel_size=1")],
+     {CONVOLUTIONS: "the projection (conv3)", "runs": ""}),
+    "shared BatchNorm": ([("= self.conv3(X)", "= self.bn2(self.conv3(X))")], {"layers": "bn2 runs in"}),
     "in place": ([("F.relu(Y + X)", "F.relu(X.add_(Y))")], {"input left as it was": "x += out", "gradients": "in-pl"}),
 }  # fmt: skip
 
@@ -342,7 +341,7 @@ BOTTLENECK_MISTAKES = {
      {SHORTCUT: "24 channels of 8×6 on the branch", "runs": "differ in shape"}),
     "stride on the last": ([("3, stride=stride", "3"),
      ("channels * 4, 1, bias=False)\n", "channels * 4, 1, stride, bias=False)\n")],
-     {"stride": "1, 1, 2, not 1, 2, 1: the stride belongs on convolution 2"}),
+     {CONVOLUTIONS: "convolution 2 (conv2) is 3×3 from 12 to 12 channels with stride 1; it should"}),
     "second ReLU missing": ([("self.relu(self.bn2(self.conv2(out)))", "self.bn2(self.conv2(out))")],
      {STEPS: "no ReLU between convolution 2 (conv2) and convolution 3 (conv3)"}),
     "a basic block": ([(BOTTLENECK, BASIC)],
@@ -350,16 +349,13 @@ BOTTLENECK_MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", RESIDUAL_MISTAKES)
-def test_a_mistake_in_a_residual_is_told(mistake):
-    edits, told = RESIDUAL_MISTAKES[mistake]
-    assert_told(check_residual(learn(RESIDUAL, *edits)), told)
+OTHERS = [(check_residual, RESIDUAL, *row) for row in RESIDUAL_MISTAKES.values()]
+OTHERS += [(check_bottleneck, BOTTLENECK, *row) for row in BOTTLENECK_MISTAKES.values()]
 
 
-@pytest.mark.parametrize("mistake", BOTTLENECK_MISTAKES)
-def test_a_mistake_in_a_bottleneck_is_told(mistake):
-    edits, told = BOTTLENECK_MISTAKES[mistake]
-    assert_told(check_bottleneck(learn(BOTTLENECK, *edits)), told)
+@pytest.mark.parametrize(("check", "source", "edits", "told"), OTHERS)
+def test_a_mistake_in_a_residual_or_bottleneck_is_told(check, source, edits, told):
+    assert_told(check(learn(source, *edits)), told)
 
 
 # How the check calls a class.
@@ -372,7 +368,7 @@ def test_a_mistake_in_a_bottleneck_is_told(mistake):
         (check_basic_block, "i, o, downsample", ["takes (i, o, downsample)", "lambda in_channels, channels, stride: "]),
         (check_basic_block, "i, o, groups=1", ["calls Block(6, 12, 2)", "the third argument here is groups"]),
         (check_basic_block, "i, mid, o, stride", ["missing a required argument: 'o'"]),
-        (check_basic_block, "c_in, act_fn, subsample=False, c_out=-1", ["the second argument here is act_fn"]),
+        (check_basic_block, "c_in, act_fn, subsample=False, c_out=-1", ["the third argument here is subsample"]),
         (check_basic_block, "i, o", ["too many positional arguments"]),
     ],
 )
@@ -446,7 +442,8 @@ def test_an_endless_loop_ends(monkeypatch):
 
 DISTURBING = (
     "import random, os, numpy; random.random(); numpy.random.rand(); torch.rand(1); os.chdir('/'); "
-    "torch.set_default_dtype(torch.float64); print('!')"
+    "torch.set_default_dtype(torch.float64); print('!'); F.relu = F.gelu; "
+    "torch.nn.modules.module.register_module_forward_hook(lambda module, args, out: 2 * out)"
 )
 
 
@@ -456,7 +453,8 @@ def test_a_check_leaves_the_session_as_it_was(capsys):
     def state():
         return (
             torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(), os.getcwd(),
-            torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
+            torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), F.relu.__name__,
+            len(nn.modules.module._global_forward_hooks),
         )  # fmt: skip
 
     before = state()
@@ -465,26 +463,24 @@ def test_a_check_leaves_the_session_as_it_was(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    "session",
-    [
-        torch.no_grad,
-        torch.inference_mode,
-        lambda: torch.autocast("cpu", torch.bfloat16),
-        lambda: torch.device("meta"),
-    ],
-)  # fmt: skip
+SESSIONS = [torch.no_grad, torch.inference_mode, partial(torch.autocast, "cpu", torch.bfloat16),
+            partial(torch.device, "meta")]  # fmt: skip
+
+
+@pytest.mark.parametrize("session", SESSIONS)
 def test_a_check_does_not_feel_the_session(session):
     with session():
         assert_right(check_basic_block(blocks.BasicBlock))
 
 
-def test_a_check_does_not_feel_the_default_dtype():
+def test_a_check_does_not_feel_the_default_dtype_or_a_global_hook():
+    hook = nn.modules.module.register_module_forward_hook(lambda module, args, out: 2 * out)
     torch.set_default_dtype(torch.float64)
     try:
         assert_right(check_basic_block(blocks.BasicBlock))
     finally:
         torch.set_default_dtype(torch.float32)
+        hook.remove()
 
 
 def test_the_same_class_gives_the_same_report():
@@ -505,9 +501,9 @@ def test_the_report_shows_what_is_wrong_first():
     report = check_basic_block(learn(BASIC, ("out + identity", "identity - out"), ("bias=False", "bias=True")))
     shown = str(report).splitlines()
     assert repr(report) == str(report)
-    assert shown[0] == "check_basic_block: 1 of 16 properties wrong"
+    assert shown[0] == "check_basic_block: 1 of 10 properties wrong"
     assert shown[1].startswith("  wrong  addition: Block(6, 6, 1): ")
-    assert [line.split()[0] for line in shown if line[2] != " "][1:] == ["wrong", "note"] + ["right"] * 15
+    assert [line.split()[0] for line in shown if line[2] != " "][1:] == ["wrong", "note"] + ["right"] * 9
     assert max(map(len, shown)) <= 100
 
 

@@ -1,17 +1,11 @@
 """The checks of the whiteboard tasks: folding, and what is counted by hand."""
 
-import copy
-
 import pytest
 import torch
-from learners_code import assert_told, texts
+from learners_code import assert_told, learn, texts
 from torch import nn
 
-from resnet_course.checks import (
-    check_fold_batchnorm,
-    check_output_sizes,
-    check_parameter_count,
-)
+from resnet_course.checks import check_fold_batchnorm, check_output_sizes, check_parameter_count
 from resnet_lib import networks
 from resnet_lib.arithmetic import layer_table
 
@@ -35,13 +29,7 @@ def fold(conv, bn):
 
 
 def make_fold(*edits):
-    source = FOLD
-    for old, new in edits:
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    names = {"nn": nn, "torch": torch, "copy": copy}
-    exec(source, names)
-    return names["fold"]
+    return learn(FOLD, *edits)
 
 
 def fold_in_place(conv, bn):
@@ -80,6 +68,7 @@ def test_a_right_fold_of_any_style_is_right(style):
     assert ("convolution" in texts(report, "note")) == ("in place" in style)
 
 
+RETURNS = "returns a convolution"
 WEIGHT, OUTPUT = "conv.weight * scale[:, None, None, None]", "it differs from that of both layers"
 FOLD_MISTAKES = {
     "eps forgotten": ([("(bn.running_var + bn.eps)", "bn.running_var")],
@@ -103,18 +92,18 @@ FOLD_MISTAKES = {
     "mean added": ([("bias - bn", "bias + bn")], {"bias": "subtracted, not added", "output": OUTPUT}),
     "no beta": ([(" + bn.bias", "")], {"bias": "β, is missing", "output": OUTPUT}),
     "another bias": ([("+ bn.bias", "+ 2 * bn.bias")], {"bias": "it is not (b − mean)", "output": OUTPUT}),
-    "no bias": ([("return folded", "return folded.weight, None")], {"shapes": "there is no bias"}),
-    "a scalar bias": ([("return folded", "return folded.weight, folded.bias[0]")], {"shapes": "the bias has shape ()"}),
+    "no bias": ([("return folded", "return folded.weight, None")], {RETURNS: "there is no bias"}),
+    "a scalar bias": ([("return folded", "return folded.weight, folded.bias[0]")], {RETURNS: "the bias has shape ()"}),
     "weight turned": ([("return folded", "return folded.weight.flatten(1), folded.bias")],
-     {"shapes": "the weight has shape (6, 54) instead of (6, 6, 3, 3)"}),
+     {RETURNS: "the weight has shape (6, 54) instead of (6, 6, 3, 3)"}),
     "stride lost": ([("stride=conv.stride, ", "")], {"output": "take stride, padding and groups over"}),
     "padding lost": ([("padding=conv.padding,", "")], {"output": "take stride, padding and groups over"}),
     "groups lost": ([("groups=conv.groups,", "")], {"output": "what it returns fails on 6 channels: RuntimeError"}),
-    "nothing returned": ([("return folded", "pass")], {"returns a convolution": "it returns nothing"}),
+    "nothing returned": ([("return folded", "pass")], {RETURNS: "it returns nothing"}),
     "BatchNorm kept": ([("return folded", "return nn.Sequential(folded, bn)")],
-     {"returns a convolution": "still holds a BatchNorm"}),
-    "a number returned": ([("return folded", "return 3")], {"returns a convolution": "an object of type int"}),
-    "no tensors": ([("return folded", "return 3, 4")], {"returns a convolution": "must both be tensors"}),
+     {RETURNS: "still holds a BatchNorm"}),
+    "a number returned": ([("return folded", "return 3")], {RETURNS: "an object of type int"}),
+    "no tensors": ([("return folded", "return 3, 4")], {RETURNS: "must both be tensors"}),
     "an error": ([("return folded", "return folded.wieght")], {"runs": "it fails: AttributeError"}),
     "BatchNorm changed": ([("return folded", "bn.running_mean.zero_(); return folded")],
      {"BatchNorm left as it was": "have changed"}),

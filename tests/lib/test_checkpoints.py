@@ -16,7 +16,7 @@ from outcomes import CPU, figures, first_digits
 
 from resnet_lib.checkpoints import FORMAT, find_checkpoint, save_checkpoint
 from resnet_lib.recipes import Recipe
-from resnet_lib.training import Run, train
+from resnet_lib.training import Run, build_model, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -134,6 +134,7 @@ NOT_CHECKPOINTS: dict[str, Callable[[bytes, dict], bytes]] = {
     "of another format": lambda good, state: sealed(saved(whole(state, format="resnet_lib checkpoint 0"))),
     "without a recipe": lambda good, state: sealed(saved(whole(state, recipe=...))),
     "without a state": lambda good, state: sealed(saved(whole(state, state=...))),
+    "with another state": lambda good, state: sealed(saved(whole(state, state=torch.ones(3)))),
     "of another seed": lambda good, state: sealed(saved(whole(state, recipe=asdict(replace(RECIPE, seed=1))))),
     "with a bit flipped": lambda good, state: flipped(good, random.Random(1)),
 }
@@ -160,6 +161,30 @@ def check_set_aside(path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("make", NOT_CHECKPOINTS.values(), ids=NOT_CHECKPOINTS)
 def test_what_is_not_the_runs_checkpoint_is_named_and_set_aside(path, state, make):
     check_set_aside(path, make(path.read_bytes(), state))
+
+
+UNFIT: dict[str, Callable[[dict], Any]] = {
+    "empty": lambda state: {},
+    "of a wider network": lambda state: {
+        **state,
+        "model": build_model(replace(RECIPE, width=3), first_digits(100)).state_dict(),
+    },
+    "with a curve that is shorter": lambda state: {**state, "curves": {**state["curves"], "test_error": [50.0]}},
+    "with curves of another epoch": lambda state: {**state, "curves": {name: [1.0] for name in state["curves"]}},
+    "without a time": lambda state: {**state, "seconds": [1.0]},
+    "with a word for a time": lambda state: {**state, "seconds": [1.0, "two"]},
+    "with random numbers of no generator": lambda state: {**state, "generator": torch.ones(3)},
+}
+
+
+@pytest.mark.parametrize("spoil", UNFIT.values(), ids=UNFIT)
+def test_a_whole_checkpoint_that_does_not_fit_is_set_aside_and_the_run_starts_again(path, state, spoil):
+    save_checkpoint(spoil(state), RECIPE, path)
+    content, few = path.read_bytes(), first_digits(100)
+    with pytest.warns(UserWarning, match="does not fit the run: .*; it is now run.checkpoint.set-aside, and the run"):
+        record = train(RECIPE, few, CPU, checkpoint=path)
+    assert path.with_name("run.checkpoint.set-aside").read_bytes() == content
+    assert figures(record) == figures(train(RECIPE, few, CPU))
 
 
 def test_a_checkpoint_that_would_run_code_runs_none(path, state, tmp_path_factory):

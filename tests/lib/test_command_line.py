@@ -1,16 +1,17 @@
 """The command line prints one table or one JSON document, and refuses in one line."""
 
 import errno
-import json
-import math
 import os
 import re
 import sys
-from dataclasses import fields, replace
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from outcomes import CPU
 
 import resnet_lib
 from resnet_lib import __main__ as command_line
@@ -47,7 +48,7 @@ def refused(capsys, *arguments: str) -> str:
 # What it prints
 
 
-def test_the_table_shows_the_mean_errors_and_the_records_lie_under_out(capsys):
+def test_the_table_shows_the_mean_errors_and_the_same_command_again_trains_nothing(capsys, monkeypatch):
     main(["degradation", *TINY, "--out", "here"])
     out, err = capsys.readouterr()
     records = load_records(Path("here"))
@@ -56,23 +57,9 @@ def test_the_table_shows_the_mean_errors_and_the_records_lie_under_out(capsys):
     assert settings.startswith("digits, width 2, 1 epoch, batch 128, learning rate 0.1 (one-cycle), ")
     assert table == format_table(records).splitlines() and "here" in below
     assert "100%" in err and "%|" not in out, "progress goes to stderr"
-
-
-def test_json_is_one_document_with_every_run_and_the_same_command_again_trains_nothing(capsys, monkeypatch):
-    command = ["degradation", *TINY, "--seeds", "2", "--json"]
-    main(command)
-    first = capsys.readouterr().out
-    document = json.loads(first, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-    records = {record.recipe: record for record in load_records(Path("runs"))}
-    assert list(document) == ["runs"] and len(document["runs"]) == len(records) == 4
-    for run in document["runs"]:
-        recipe = Recipe(**{field.name: run.pop(field.name) for field in fields(Recipe)})
-        assert run == {name: value for name, value in vars(records[recipe]).items() if name != "recipe"}
-        assert run["train_error"] * 1437 / 100 == pytest.approx(round(run["train_error"] * 1437 / 100)), "in percent"
-        assert math.isfinite(run["train_loss"])
     monkeypatch.setattr(torch.optim, "SGD", lambda *args, **settings: pytest.fail("a run was done again"))
-    main(command)
-    assert capsys.readouterr() == (first, "")
+    main(["degradation", *TINY, "--out", "here"])
+    assert capsys.readouterr() == (out, "")
 
 
 # The options
@@ -82,7 +69,7 @@ def parsed(*arguments: str) -> dict:
     return vars(build_parser().parse_args(arguments))
 
 
-RUNNING = {"device": "auto", "engine": "local", "gpus_per_run": 0, "out": Path("runs"), "json": False}
+RUNNING = {"device": "auto", "engine": "local", "gpus_per_run": None, "out": Path("runs")}
 DEFAULTS = {
     "degradation": {"dataset": "digits", "depths": [8, 20, 56], "shortcuts": ["none", "A"], "seeds": 3, "epochs": 10}
     | {"lr": 0.1, "width": 8, "batch_size": 128, "images": None, "augment": False, "precision": "float32"},
@@ -101,6 +88,7 @@ def test_the_defaults_are_the_books_and_the_papers_and_help_names_them(command, 
     for option, default in defaults.items():
         assert f"--{option.replace('_', '-')}" in text
         assert default is None or default is False or f"(default: {default})" in text
+    assert "share of a GPU that a run takes (default: 1 where the cluster has any, else 0)" in text
     assert "(default: None)" not in text and "(default: False)" not in text
 
 
@@ -162,20 +150,56 @@ def test_the_data_set_comes_from_the_folder_named_and_gives_the_recipes_its_name
 
 @pytest.mark.parametrize(
     ("options", "seeds", "precision"),
-    [("", 5, "float16"), ("--seeds 2 --precision float32", 2, "float32")],
+    [("", 5, "bfloat16"), ("--seeds 2 --precision float32", 2, "float32")],
 )
 def test_paper_cifar10_asks_for_the_papers_grid_in_the_devices_fastest_precision(
-    options, seeds, precision, grids, monkeypatch
+    options, seeds, precision, grids, cifar10, capsys
 ):
-    # The digits are too few for the paper's 5,000 held-out images, so a made-up data set stands in for CIFAR-10.
-    pixels, labels = torch.zeros(50_000, 1, 1, 1, dtype=torch.uint8), torch.zeros(50_000, dtype=torch.int64)
-    cifar10 = Dataset("cifar10", 10, pixels, labels, pixels[:1], labels[:1])
-    monkeypatch.setattr(command_line, "load_dataset", lambda *args: cifar10)
-    monkeypatch.setattr(command_line, "choose_precision", lambda device: {"cpu": "float16"}[device.type])
     main(["paper-cifar10", "--device", "cpu", *options.split()])
     ((recipes, out, device, dataset, engine, _),) = grids
     assert recipes == paper_grid(seeds, "cifar10", precision)
     assert (out, device, dataset, engine) == (Path("runs"), "cpu", cifar10, "local")
+    assert bool(options) != ("precision: bfloat16, the fastest on this device" in capsys.readouterr().err)
+
+
+@pytest.fixture
+def cifar10(monkeypatch) -> Dataset:
+    """The digits are too few for the paper's 5,000 held-out images, so a made-up data set stands in for CIFAR-10."""
+    pixels, labels = torch.zeros(50_000, 1, 1, 1, dtype=torch.uint8), torch.zeros(50_000, dtype=torch.int64)
+    made = Dataset("cifar10", 10, pixels, labels, pixels[:1], labels[:1])
+    monkeypatch.setattr(command_line, "load_dataset", lambda *args: made)
+    monkeypatch.setattr(command_line, "choose_precision", lambda device: {"cpu": "bfloat16"}[device.type])
+    return made
+
+
+@pytest.mark.parametrize("suffix", [".json", ".checkpoint"])
+def test_a_folder_goes_on_in_the_precision_that_its_runs_have(suffix, grids, cifar10, capsys):
+    Path("runs").mkdir()
+    for precision, then in {"float32": "float32", "bfloat16": "bfloat16"}.items():  # the second makes it two kinds
+        begun = Path("runs", paper_grid(1, "cifar10", precision)[2].file_name).with_suffix(suffix)
+        begun.touch()
+        main(["paper-cifar10", "--device", "cpu"])
+        assert {recipe.precision for recipe in grids[-1][0]} == {then}
+        why = "as the runs in runs are" if then == "float32" else "the fastest on this device"
+        assert f"precision: {then}, {why}" in capsys.readouterr().err
+
+
+def test_paper_cifar10_without_a_gpu_says_what_it_would_cost_and_asks(capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "choose_device", lambda name: CPU)
+    monkeypatch.setattr(command_line, "load_dataset", lambda *args: pytest.fail("a download was begun"))
+    assert re.search(
+        r"45 runs .* would take this CPU [1-9]\d* days.*say --device cpu", refused(capsys, "paper-cifar10")
+    )
+
+
+def test_a_last_batch_of_one_tiny_image_is_refused_before_any_run(grids, capsys, monkeypatch):
+    pixels, labels = torch.zeros(129, 1, 4, 4, dtype=torch.uint8), torch.zeros(129, dtype=torch.int64)
+    monkeypatch.setattr(command_line, "load_dataset", lambda *args: Dataset("tiny", 2, pixels, labels, pixels, labels))
+    main(["degradation", "--device", "cpu", "--batch-size", "127"])
+    assert len(grids) == 1 and capsys.readouterr()
+    assert "--batch-size 64 leaves one tiny image" in refused(
+        capsys, "degradation", "--device", "cpu", "--batch-size", "64"
+    )
 
 
 # What it refuses
@@ -185,7 +209,7 @@ def test_paper_cifar10_asks_for_the_papers_grid_in_the_devices_fastest_precision
     ("arguments", "words"),
     [
         ("", "COMMAND"),
-        ("--json degradation", "--json"),
+        ("--lr=1 degradation", "--lr"),
         ("degradation --schedule steps", "--schedule"),
         ("degradation --dataset mnist", "dataset mnist digits cifar10 fashion_mnist folder"),
         ("degradation --dataset folder:not-here", "not-here"),
@@ -199,13 +223,11 @@ def test_paper_cifar10_asks_for_the_papers_grid_in_the_devices_fastest_precision
         (f"degradation --batch-size {10**30}", f"--batch-size 100,000 {10**30}"),
         ("degradation --device gpu", "--device gpu auto cpu cuda mps"),
         ("degradation --images 1438", "images 1438 1437 digits"),
-        ("degradation --precision foo", "--precision foo auto float32 bfloat16 float16"),
+        ("degradation --precision float16", "--precision float16 auto float32 bfloat16"),
         ("degradation --engine foo", "--engine foo local ray"),
         ("degradation --gpus-per-run -1", "--gpus-per-run -1"),
         ("paper-cifar10 --dataset digits --device cpu", "held_out 5000 1437 digits"),
         ("report nowhere", "nowhere"),
-        ("probes --out x", "resnet_course probes"),
-        ("class-report x", "resnet_course class-report"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_before_any_run(arguments, words, capsys, monkeypatch):
@@ -245,6 +267,22 @@ def test_what_a_machine_or_a_person_does_ends_in_one_line(place, error, code, wo
     assert all(word in line for word in words.split()), line
 
 
+def test_a_second_interrupt_ends_it_though_a_run_is_in_the_midst_of_an_epoch(capsys, monkeypatch):
+    done = threading.Event()
+
+    def be_interrupted_twice(*args):
+        pool.submit(done.wait, 60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "run_grid", be_interrupted_twice)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            assert ended(capsys, 130, "degradation", *TINY).startswith("Stopped at once. The runs so far are in runs;")
+        finally:
+            done.set()
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug")], ids=repr)
 def test_a_bug_is_not_passed_off_as_a_wrong_option(error, monkeypatch):
     def stumble(*args):
@@ -267,3 +305,6 @@ def test_a_reader_that_leaves_and_a_closed_output_end_it_quietly(monkeypatch, ca
     monkeypatch.setattr(sys, "stdout", None)
     main(["report", "runs"])
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stderr", None)
+    main(["degradation", *TINY, "--out", "other"])
+    assert len(load_records(Path("other"))) == 2

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import pickle
 import runpy
 import shutil
@@ -215,6 +216,15 @@ def test_the_name_is_that_of_the_folder_and_a_digest_that_never_changes(tmp_path
     assert load_dataset("folder:~/~ two_insects").name == "two-insects-85455723"
     monkeypatch.chdir(tmp_path / "~ two_insects")
     assert load_dataset("folder:.").name == "two-insects-85455723"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes of any kind on Linux alone")
+def test_a_class_may_have_a_name_that_is_no_text(folder):
+    name = load_dataset(f"folder:{folder}").name
+    for split in ("train", "test"):
+        (folder / split / "ant").rename(folder / split / os.fsdecode(b"\xff\n"))
+    dataset = load_dataset(f"folder:{folder}")
+    assert dataset.num_classes == 3 and dataset.name != name and dataset.name.isascii()
 
 
 CHANGES = {

@@ -72,6 +72,14 @@ def test_without_out_nothing_is_written_and_the_bar_ends_full(tmp_path, monkeypa
     assert "100%" in bar and "left" in bar and "loss 1.0" in bar
 
 
+def test_a_run_that_diverges_is_told_when_it_ends_and_is_not_done_again(tmp_path, capsys):
+    grid = [replace(GRID[0], lr=lr, epochs=3) for lr in (0.1, 1e30)]
+    records = run_grid(grid, tmp_path, "cpu")
+    assert [record.diverged for record in records] == [False, True]
+    assert capsys.readouterr().err.count(f"{GRID[0].name} diverged: its loss is not finite") == 1
+    assert run_grid(grid, tmp_path, "cpu") == records and not capsys.readouterr().err
+
+
 # Only what is missing
 
 

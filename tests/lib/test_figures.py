@@ -74,6 +74,10 @@ def test_there_is_a_curve_for_each_run_that_ended_heavier_with_depth(curve, scal
 def test_plain_and_residual_networks_stand_side_by_side_on_one_scale_as_means_over_seeds():
     left, right = figures.plot_training([*TWO_KINDS, DIVERGED], "title").axes
     assert (left.get_title("left"), right.get_title("left")) == ("plain networks", "residual networks")
+    assert {axes.get_xlim()[0] for axes in (left, right)} == {0}
+    assert left.spines["bottom"].get_bounds() == right.spines["bottom"].get_bounds() == (0, 2), (
+        "the axis is drawn from 0"
+    )
     assert left.get_ylim() == right.get_ylim() and left.get_position().y0 == pytest.approx(right.get_position().y0)
     dashed, bold = ([values for style, _, values in lines_of(left) if style == kind] for kind in ("--", "-"))
     assert dashed == [[50, 10], [80, 12]] and bold == [[60, 12], [90, 15]], "training error dashed, test error bold"

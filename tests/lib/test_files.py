@@ -6,8 +6,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
-from resnet_lib.files import load_or_set_aside, make_folder, remove_unfinished, set_aside, write_whole
+from resnet_lib.files import locked, make_folder, refuse, remove_unfinished, set_aside, write_whole
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -106,33 +107,33 @@ def test_each_file_set_aside_gets_a_free_name_and_keeps_its_content(tmp_path):
     assert set_aside(path).name == names[1] and len(contents(tmp_path)) == 4
 
 
-def refuse(path: Path) -> None:
-    raise ValueError(f"{path} is no letter")
-
-
-def test_a_file_is_loaded_or_set_aside_with_one_warning_that_names_it(tmp_path):
+def test_a_file_is_set_aside_with_one_warning_that_names_it_unless_another_process_was_first(tmp_path):
     path = tmp_path / "letter"
-    assert load_or_set_aside(path, refuse, "the rest goes on") is None, "where there is none, nothing is said"
+    with warnings.catch_warnings(action="error"):
+        refuse(path, f"{path} is no letter", "the rest goes on")
     path.write_bytes(b"Dear")
-    assert load_or_set_aside(path, Path.read_bytes, "the rest goes on") == b"Dear"
-    with pytest.warns(UserWarning, match="is no letter") as warned:
-        assert load_or_set_aside(path, refuse, "the rest goes on") is None
+    with pytest.warns(UserWarning) as warned:
+        refuse(path, f"{path} is no letter", "the rest goes on")
     (sentence,) = (str(warning.message) for warning in warned)
-    assert str(path) in sentence and "letter.set-aside" in sentence and sentence.endswith("the rest goes on")
+    assert sentence == f"{path} is no letter; it is now letter.set-aside, and the rest goes on"
     assert contents(tmp_path) == {"letter.set-aside": b"Dear"}
 
 
-@pytest.mark.parametrize("then", [refuse, Path.read_bytes], ids=["damaged", "good"])
-def test_a_file_that_another_process_sets_aside_first_is_no_error(tmp_path, then):
-    (tmp_path / "letter").write_bytes(b"Dear")
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock")], ids=repr
+)
+def test_a_file_system_without_locks_is_named_with_what_would_do(tmp_path, monkeypatch, error):
+    def fail(lock):
+        raise error
 
-    def lose_and(path: Path):
-        path.rename(tmp_path / "taken")
-        return then(path)
-
-    with warnings.catch_warnings(action="ignore"):
-        assert load_or_set_aside(tmp_path / "letter", lose_and, "") is None
-    assert contents(tmp_path) == {"taken": b"Dear"}
+    with locked(tmp_path / "lock"), pytest.raises(Timeout), locked(tmp_path / "lock", timeout=0):
+        pass
+    monkeypatch.setattr(FileLock, "_acquire", fail)
+    with (
+        pytest.raises(OSError, match=r"can't be locked .*: name a folder on another file system"),
+        locked(tmp_path / "lock"),
+    ):
+        pass
 
 
 def test_a_folder_is_made_with_all_above_it_and_one_that_is_there_is_kept(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Side by side: results in order, one thread each, errors and interrupts heard, the caller's state left alone."""
 
 import builtins
-import json
 import os
 import subprocess
 import sys
@@ -13,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from outcomes import figures
+from outcomes import figures, made_up
 
 import resnet_lib
-from resnet_lib import parallel
+from resnet_lib import experiments, parallel
 from resnet_lib.__main__ import main
 from resnet_lib.experiments import degradation_grid, lock_of, run_grid
 from resnet_lib.parallel import one_per_core, one_per_task, require_ray
-from resnet_lib.records import find_record
+from resnet_lib.records import find_record, format_table
 
 PATIENCE = 400  # seconds; a busy machine can be ten times slower than usual
 
@@ -57,6 +56,17 @@ def test_an_error_is_raised_tells_the_others_to_stop_and_cancels_the_rest(thread
     assert stop.is_set() and len(begun) < 100 and torch.get_num_threads() == 2
 
 
+def test_an_interrupt_is_answered_at_once_with_what_happens_now(threads, capsys):
+    threads(1)
+
+    def be_interrupted(item):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        one_per_core(be_interrupted, range(2), threading.Event())
+    assert capsys.readouterr().err == "\nStopping after this epoch. Ctrl-C again stops at once.\n"
+
+
 # Ray, which may not be there
 
 
@@ -85,8 +95,9 @@ def test_without_ray_one_sentence_says_how_to_get_it(monkeypatch, tmp_path, caps
 class PretendedRay:
     """Ray as `one_per_task` uses it: tasks run when their result is asked for, and end in reverse order."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: int = 0) -> None:
         self.initialized, self.options, self.stored = 0, [], []
+        self.cluster_resources = lambda: {"CPU": 2.0, **({"GPU": float(gpus)} if gpus else {})}
 
     def is_initialized(self) -> bool:
         return bool(self.initialized)
@@ -133,6 +144,22 @@ def test_every_item_is_a_task_with_its_share_of_a_gpu_and_what_is_shared_is_stor
     assert options["num_gpus"] == 0.25 and options["num_cpus"] == 1 and options["max_retries"] > 1
 
 
+@pytest.mark.parametrize(
+    ("gpus", "device", "asked", "share"),
+    [(4, "auto", None, 1), (0, "auto", None, 0), (4, "cpu", None, 0), (4, "auto", 0.25, 0.25), (4, "auto", 0, 0)],
+)
+def test_a_run_has_a_gpu_by_default_where_the_cluster_has_any(
+    tmp_path, monkeypatch, threads, gpus, device, asked, share
+):
+    threads(1)
+    ray = PretendedRay(gpus)
+    monkeypatch.setattr(parallel, "require_ray", lambda: ray)
+    monkeypatch.setattr(experiments, "require_ray", lambda: ray)
+    monkeypatch.setattr(experiments, "train", lambda recipe, *rest: made_up(recipe))
+    run_grid(degradation_grid([8], seeds=1, epochs=1), tmp_path, device, engine="ray", gpus_per_run=asked)
+    assert [options["num_gpus"] for options in ray.options] == [share]
+
+
 # A real cluster of two workers, in a process of its own
 
 DRIVER = """
@@ -165,7 +192,7 @@ def test_a_grid_on_two_workers_one_of_which_is_killed_gives_the_records_of_a_gri
     pytest.importorskip("ray", reason='needs Ray: pip install ".[cluster]"')
     pytest.importorskip("psutil", reason="needs psutil, to find the workers")
     grid = degradation_grid(depths=[8, 14], seeds=1, width=4, epochs=8, augment=True)
-    options = "--depths 8 14 --seeds 1 --width 4 --epochs 8 --augment --device cpu --engine ray --json"
+    options = "--depths 8 14 --seeds 1 --width 4 --epochs 8 --augment --device cpu --engine ray"
     house = [str(Path(resnet_lib.__file__).parents[1]), str(Path(__file__).parents[1])]
     environment = {"PYTHONPATH": os.pathsep.join(house), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
     driver = subprocess.Popen(
@@ -192,12 +219,11 @@ def test_a_grid_on_two_workers_one_of_which_is_killed_gives_the_records_of_a_gri
                         worker.kill()
                         break
                     worker.resume()
-        document, errors = driver.communicate(timeout=PATIENCE)
+        printed, errors = driver.communicate(timeout=PATIENCE)
     finally:
         driver.kill()
     assert driver.returncode == 0, errors
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(recipe.file_name for recipe in grid)
     records = [find_record(recipe, tmp_path) for recipe in grid]
     assert [figures(record) for record in records] == [figures(record) for record in run_grid(grid, device="cpu")]
-    printed = json.loads(document)["runs"]  # and not what Ray has to say about the killed worker
-    assert [run["curves"] for run in printed] == [record.curves for record in records], "none is lost or doubled"
+    assert printed.splitlines()[1:-1] == format_table(records).splitlines(), "and not what Ray says of the killed one"

@@ -98,7 +98,7 @@ def test_the_default_grid_is_the_books_its_seeds_change_last_and_nothing_is_run_
 COUNTS = {"seed": 0, "width": 1, "epochs": 1, "batch_size": 1, "images": 1, "held_out": 0}
 REFUSED = {
     **{name: (f"a whole number from {least} up", [least - 1, 8.0, "8", True]) for name, least in COUNTS.items()},
-    "lr": ("a finite number", [0, math.nan, math.inf, "0.1", True, 1 + 0j]),
+    "lr": ("a finite number above 0", [0, -1, math.nan, math.inf, "0.1", True, 1 + 0j]),
     **dict.fromkeys(["momentum", "weight_decay"], ("a finite number from 0 up", [-0.1, math.nan, "0"])),
     **dict.fromkeys(["augment", "warm_up"], ("True or False", [0, 1, "yes", None])),
     "dataset": ("a name", [None, 3]),

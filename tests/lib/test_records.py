@@ -53,7 +53,20 @@ RECORD = Record(
 )
 
 
-@pytest.mark.parametrize("changes", [{}, {"held_out_error": 12.5}, {"train_loss": None}, {"train_loss": 5}], ids=str)
+ENDED_EARLY = {"train_loss": [None], "train_error": [90.0], "test_error": [100.0]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"held_out_error": 12.5},
+        {"train_loss": None},
+        {"train_loss": None, "curves": ENDED_EARLY},
+        {"train_loss": 5},
+    ],
+    ids=str,
+)
 def test_a_record_comes_back_as_it_was_saved(tmp_path, changes):
     record = replace(RECORD, **changes)
     path = save_record(record, tmp_path / "new" / "folder")
@@ -122,6 +135,9 @@ NOT_RECORDS = {
     "curves that are a list": changed(curves=[1.0]),
     "no curve of the training error": changed(curves={"test_error": [88.0, 100.0]}),
     "a curve that is too short": curves(test_error=[100.0]),
+    "curves that are too short for a run that has not diverged": changed(curves=ENDED_EARLY),
+    "curves of a run that diverged in two lengths": changed(train_loss=None, curves={**ENDED_EARLY, "test_error": []}),
+    "far too long": changed(environment={"notes": 20_000_000 * " "}),
     "a curve with null": curves(train_error=[90.0, None]),
     "a curve above 100": curves(train_error=[90.0, 101.0]),
     "a time below 0": changed(seconds=-1.0),
@@ -197,7 +213,11 @@ def test_the_environment_says_hardware_and_versions_and_nothing_that_nobody_has_
     record = replace(RECORD, environment=found)
     assert load_record(save_record(record, tmp_path)) == record
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Imaginary 100")
-    assert describe_environment(torch.device("cuda"))["device_name"] == "NVIDIA Imaginary 100"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    on_gpu = describe_environment(torch.device("cuda"))
+    assert list(on_gpu) == [*known.split(), "capability", "tf32", "cudnn"]
+    assert (on_gpu["device_name"], on_gpu["capability"]) == ("NVIDIA Imaginary 100", "7.5")
+    assert {*on_gpu["tf32"]} == {"matmul", "cudnn"} and on_gpu["cudnn"]["deterministic"] is False
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from html_pages import Page
 
@@ -129,6 +130,8 @@ def test_a_departure_takes_the_papers_errors_away_is_named_and_is_never_averaged
             {("none", 8): [1, 1], ("none", 20): [9, 9], ("A", 8): [1, 3], ("A", 20): [2, 4]},
             "Training error at 8 and 20 layers: plain 1.0 and 9.0 %, residual 2.0 and 3.0 %",
         ),
+        # Networks that have learned nothing:
+        ({("none", 8): [89, 89], ("none", 56): [90, 90]}, "Training error at 8 and 56 layers: plain 89.0 and 90.0 %"),
         # One run proves nothing:
         (
             {("none", 8): [1], ("none", 20): [9, 9], ("A", 8): [1, 1], ("A", 20): [1, 1]},
@@ -285,11 +288,13 @@ def test_of_many_comparisons_the_first_are_drawn_and_the_page_says_so(tmp_path, 
     assert len(page.all("img")) == 1 and "more than 1 are not drawn" in list(page.sections)[1]
 
 
-def test_the_same_records_make_the_same_page(tmp_path):
-    folder = saved(THREE_SEEDS, tmp_path)
-    make_report(folder, tmp_path / "one.html")
-    make_report(folder, tmp_path / "two.html")
-    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+@pytest.mark.parametrize("suffix", ["html", "png"])
+def test_the_same_records_make_the_same_file_whatever_style_the_user_has(tmp_path, suffix):
+    folder, files = saved(THREE_SEEDS, tmp_path), [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
+    make_report(folder, files[0])
+    with plt.rc_context({"text.usetex": True, "savefig.dpi": 20, "axes.grid": True, "lines.marker": "x"}):
+        make_report(folder, files[1])
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 HOSTILE = '<script>alert("$x_{")</script><img src="https://example.org/x">\x1b[31m\u202e\ud800漢字'

@@ -1,6 +1,6 @@
 """Sphinx extension: explorers, which run in the page on data that the library computed while the book was built.
 
-``{explorer} depth``, ``{explorer} lesions`` and ``{explorer} degradation`` put one into a page: its data as JSON, which
+``{explorer} NAME`` puts one into a page: its data as JSON, which
 the script of that name in book/_static turns into controls, a drawing and numbers. A page whose scripts are off shows a
 picture and a table instead. No explorer needs a server: its page works from a folder.
 """
@@ -19,10 +19,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from tables import table
 
-from explorers import degradation, depth, lesions
+from explorers import block, degradation, depth, lesions
 from resnet_lib import figures
 
-EXPLORERS = {"depth": depth, "lesions": lesions, "degradation": degradation}
+EXPLORERS = {"block": block, "depth": depth, "lesions": lesions, "degradation": degradation}
 PICTURES = "book/_generated"
 
 
