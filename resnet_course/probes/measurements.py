@@ -199,15 +199,15 @@ _ORDERINGS = [
     *_grid(depth=[110], seed=SEEDS, ordering=list(ORDERINGS), lr=[0.1, 0.02]),
     *_grid(depth=[56, 164], seed=SEEDS, ordering=["original", "full pre-activation"], lr=[0.1, 0.02]),
 ]
+_CONTROLS = ["projections, identity start", "projections, bare", "projections, bare, identity start"]
+_PROJECTIONS = _grid(kind=_CONTROLS, lr=[0.005, 0.02, 0.1, 0.5, 1.0], seed=SEEDS, depth=[56])
 _STACKS: dict[str, list[Any]] = {"blocks": [1, 2, 4], "shortcut": ["none", "A"]}
 
 # By name: the function, and the units that it is called with.
 MEASUREMENTS: dict[str, tuple[Callable[..., dict[str, Any]], list[Unit]]] = {
-    "starts": (
-        measure_start,
-        _grid(seed=SEEDS, kind=KINDS, depth=[56]) + _grid(seed=SEEDS, kind=SHORTCUTS, depth=[20]),
-    ),
+    "starts": (measure_start, _STARTS),
     "training": (measure_training, _TRAINING),
+    "projections": (measure_training, _PROJECTIONS),
     "gradients": (measure_gradients, _GRADIENTS),
     "even_steps": (measure_even_steps, _grid(lr=[0.005, 0.02], seed=SEEDS, kind=BOTH, depth=[56])),
     "orderings": (measure_ordering, _ORDERINGS),

@@ -128,6 +128,20 @@ def _scale_branches(model: nn.Module, factor: float, learned: bool = False) -> N
         setattr(block, last_norm(block), nn.Sequential(getattr(block, last_norm(block)), Scale(factor, learned)))
 
 
+def _bare_projections(model: nn.Module, images: torch.Tensor) -> None:
+    """No BatchNorm behind the projections, where the shape stays."""
+    for block in blocks_of(model).values():
+        if block.conv1.in_channels == block.conv2.out_channels:
+            block.downsample[1] = nn.Identity()
+
+
+def _identity_projections(model: nn.Module, images: torch.Tensor) -> None:
+    """A projection starts as the identity where the shape stays."""
+    for block in blocks_of(model).values():
+        if block.conv1.in_channels == block.conv2.out_channels:
+            nn.init.dirac_(block.downsample[0].weight)
+
+
 SHORTCUTS = {"plain": "none", "residual": "A", "projections": "C"}
 # What is done, in the order of the name, to a network that is drawn, given images to look at.
 CHANGES = {
@@ -136,6 +150,8 @@ CHANGES = {
     "no BN": _no_batchnorm,
     "small weights": _small_weights,
     "unit responses": _unit_responses,
+    "bare": _bare_projections,
+    "identity start": _identity_projections,
     "scaled": lambda model, images: _scale_branches(model, len(blocks_of(model)) ** -0.5),
     "SkipInit": lambda model, images: _scale_branches(model, 0.0, learned=True),
 }
