@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 
 from lean import files, identity, mathematics, pages, search
 
@@ -22,8 +23,16 @@ def configure(_: Sphinx, config: Config) -> None:
     config.html_math_renderer = "mathml"
 
 
+def let_chapters_link_to_terms(app: Sphinx, env: BuildEnvironment) -> None:
+    """A notebook's plain link to glossary.md#term-… finds its term; MyST by itself knows the ids of headings alone."""
+    for name, _shown, kind, page, anchor, _rank in env.get_domain("std").get_objects():
+        if kind == "term":
+            env.metadata[page].setdefault("myst_slugs", {})[anchor] = (0, anchor, name)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", configure)
+    app.connect("env-updated", let_chapters_link_to_terms)
     for part in (identity, mathematics, pages, search, files):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
