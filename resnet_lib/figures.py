@@ -92,7 +92,7 @@ def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
         runs = [(run.recipe.depth, run.train_error) for run in ended if run.recipe.shortcut == shortcut]
         means = [(row.depth, row.train_error) for row in rows if row.shortcut == shortcut]
         axes.plot(*zip(*runs, strict=True), "o", color=colour, alpha=0.5)
-        axes.plot(*zip(*means, strict=True), color=colour)
+        axes.plot(*zip(*means, strict=True), {"B": "--", "C": "-."}.get(shortcut, "-"), color=colour)
         ends.append((*means[-1], label_of(shortcut), colour))
     axes.set_xticks(sorted({row.depth for row in rows}))
     axes.set_ylim(bottom=-2)
