@@ -50,7 +50,12 @@ def show_lines(values: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
-def draw_block(title: str, shapes: tuple[str, str], shortcut: str = "x, unchanged", stride: int = 1) -> Figure:
+def draw_block(
+    title: str = "The input takes two paths, and the two are added",
+    shapes: tuple[str, str] = ("", ""),
+    shortcut: str = "x, unchanged",
+    stride: int = 1,
+) -> Figure:
     """The residual block: F(x) in a row, the shortcut over it, and the shapes of x and y.
 
     Source: He et al. 2016, figure 2.
