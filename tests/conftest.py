@@ -96,7 +96,10 @@ def open_page(browser, site) -> Iterator:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
         page.on("requestfailed", lambda request: was_stopped(request) or problems.append(request.url))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:", "blob:")) or problems.append(request.url),
+        )
         page.goto(f"{site.as_uri()}/{address}")
         return page
 

@@ -1,4 +1,4 @@
-"""Sphinx extension: what the front page alone has: a picture of the recorded runs, the chapters as cards, the PDF."""
+"""Sphinx extension: what the front page alone has: its preview for messages, the chapters as cards, the PDF."""
 
 from pathlib import Path
 
@@ -18,9 +18,6 @@ from resnet_lib.records import Record, load_records, summarize
 
 GENERATED = Path("book", "_generated")
 PDF = GENERATED / "resnet-book.pdf"
-INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
-SHADE = {"light": -1, "dark": 0}  # letters need more contrast than lines
-SIZE = (5.0, 3.0)  # inches; small, so that its letters can be read on a telephone
 PREVIEW = (6.0, 3.15)  # inches, at 200 dots each: what a message shows beside a link to the book
 
 
@@ -29,20 +26,6 @@ def title_of(records: list[Record]) -> str:
     deepest = max(record.recipe.depth for record in records)
     error = {row.shortcut: row.train_error for row in summarize(records) if row.depth == deepest}
     return f"Training error at {deepest} layers:\n{error['none']:.0f} % plain, {error['A']:.1f} % residual"
-
-
-def draw_picture(app: Sphinx) -> None:
-    """Once for light pages and once for dark ones."""
-    records = load_records(Path(app.srcdir, "book", "results", "digits"))
-    Path(app.srcdir, GENERATED).mkdir(exist_ok=True)
-    for mode, ink in INK.items():
-        with plt.rc_context({**figures.style(ink=ink, paper="none"), "figure.figsize": SIZE}):
-            figure = figures.plot_error_against_depth(records, title_of(records))
-            for label in figure.axes[0].texts:
-                kind = "plain" if label.get_color() == figures.PLAIN else "residual"
-                label.set_color(figures.SHADES[kind][SHADE[mode]])
-            figure.savefig(Path(app.srcdir, GENERATED, f"degradation-{mode}.svg"), metadata={"Date": None})
-            plt.close(figure)
 
 
 def draw_preview(app: Sphinx, failed: Exception | None) -> None:
@@ -102,7 +85,6 @@ class PdfLink(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("builder-inited", draw_picture)
     app.connect("build-finished", draw_preview, priority=900)
     app.add_node(chapter_card)
     app.add_directive("chapters", Chapters)

@@ -20,7 +20,7 @@
 
   const slider = (label, name, attributes, unit) => {
     const input = make("input", { type: "range", name, autocomplete: "off", ...attributes });
-    const value = make("output", { for: name });
+    const value = make("b", { "aria-hidden": "true" });
     const field = make("label", { class: "explorer-choice" }, make("span", {}, label, " ", value), input);
     const show = (content) => {
       value.textContent = content;
@@ -54,8 +54,9 @@
     const made = kinds.map((kind) => {
       const worker = new Worker(code);
       worker.onmessage = (message) => receive(kind, message.data);
-      worker.onerror = () => {
-        stop();
+      worker.onerror = (event) => {
+        event.preventDefault(); // it is said below
+        if (workers) stop();
         status.textContent = "This browser can't train here: it lacks WebAssembly's SIMD, which newer ones have.";
       };
       return worker;
@@ -74,7 +75,7 @@
     const seed = asked.has("seed") ? Number(asked.get("seed")) : 1 + Math.floor(Math.random() * 9999);
     asked.delete("seed"); // which is for the first run alone: the next one shows how much was chance
     run = { depth: depth(), seed, guess, isOver: false, waiting: [], plain: [], residual: [] };
-    Object.assign(clock, { spent: 0, since: performance.now() });
+    Object.assign(clock, { spent: 0, since: document.hidden ? null : performance.now() });
     workers ??= makeWorkers();
     const { recipe, side } = trainEngine;
     for (const kind of kinds) {

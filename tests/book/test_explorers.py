@@ -402,7 +402,7 @@ def test_a_link_to_a_heading_keeps_the_state_and_a_link_to_a_state_opens_it(open
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_tab_goes_through_an_explorer_and_out_again(open_explorer, name):
     page = open_explorer(name)
-    page.locator(".explorer select").first.focus()
+    page.locator(".explorer :is(select, input)").first.focus()
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("!document.activeElement.closest('.explorer')"):

@@ -8,10 +8,11 @@ from typing import Any
 from front import title_of
 from matplotlib.figure import Figure
 
+from explorers import degradation
 from resnet_lib import figures
 from resnet_lib.datasets import load_dataset
 from resnet_lib.recipes import Recipe, describe_recipe
-from resnet_lib.records import load_records, results_folder, summarize
+from resnet_lib.records import load_records, results_folder
 
 RECIPE = Recipe(width=4, images=512, batch_size=64)  # small enough for a telephone
 DEPTHS = range(8, 45, 6)
@@ -55,8 +56,5 @@ def picture() -> Figure:
 
 
 def table() -> list[list[str]]:
-    rows = [["Network", "Seeds", "Training error, %"]]
-    for row in summarize(load_records(results_folder("digits"))):
-        kind = "plain" if row.shortcut == "none" else "residual"
-        rows.append([f"{kind}-{row.depth}", str(row.n), f"{row.train_error:.2f} ± {row.train_std:.2f}"])
-    return rows
+    """Those runs' training errors, as the degradation explorer's page has them."""
+    return [row[1:4] for row in degradation.table() if row[0] in ("Runs", degradation.SETS["digits"])]
