@@ -1,0 +1,415 @@
+"""Do to runs and reports what disks, networks, machines and people do, and print a table of how each trial ended.
+
+python -m tests.hostile          all trials, about a minute on an idle core; Linux alone
+python -m tests.hostile WORD     those whose group or name holds the word
+
+Each runs in a forked process of its own, in an empty folder. It is as it should be if the process ends as the trial
+says, in one sentence without a traceback, if nothing is lost, and if the same command then leads to the very figures of
+an undisturbed run.
+"""
+
+import argparse
+import errno
+import fcntl
+import functools
+import itertools
+import json
+import os
+import pickle
+import re
+import resource
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "lib"))
+
+import torch
+from outcomes import figures, made_up
+from PIL import Image
+from test_checkpoints import saved, sealed
+from test_downloads import CONTENT, MD5, RIGHT, WRONG, Server
+
+from resnet_lib import files
+from resnet_lib.__main__ import main as command_line
+from resnet_lib.checkpoints import FORMAT
+from resnet_lib.datasets import load_dataset
+from resnet_lib.experiments import degradation_grid
+from resnet_lib.records import FORMAT as RECORD
+from resnet_lib.records import load_records, save_record
+
+GRID = degradation_grid(depths=[8], seeds=1, width=2, epochs=2, images=200)
+COMMAND = "degradation --depths 8 --seeds 1 --width 2 --epochs 2 --images 200 --device cpu --out runs"
+LONG = COMMAND.replace("--epochs 2", "--epochs 40")
+SLOW = "degradation --depths 56 --seeds 1 --width 16 --epochs 2 --device cpu --out runs"
+PATIENCE = 120.0  # seconds
+NAME = GRID[0].file_name
+Trial = Callable[[], str | None]  # what is not as it should be
+
+
+class Ended(NamedTuple):
+    code: int  # negative: by this signal
+    out: str
+    err: str
+
+
+def start(command: str | Callable[[], Any], before: Callable[..., Any] | None = None) -> int:
+    """Fork a process that does something to itself and then runs a command; its number."""
+    if pid := os.fork():
+        return pid
+    code: Any = 70
+    try:
+        for path, descriptor in ((os.devnull, 0), ("out", 1), ("err", 2)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if before:
+            before()
+        command() if callable(command) else command_line(shlex.split(command))
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        while [thread for thread in threading.enumerate() if not thread.daemon and thread != threading.main_thread()]:
+            time.sleep(0.01)  # as the interpreter waits for its threads
+        os._exit(code if isinstance(code, int) else 1)
+
+
+def wait(pid: int) -> Ended:
+    deadline = time.monotonic() + PATIENCE
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    out, err = (Path(name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
+    return Ended(os.waitstatus_to_exitcode(ended[1]), out, err)
+
+
+def complaint(ended: Ended, code: int, words: str) -> str | None:
+    """What is wrong with an end that should have this code, and a last line that matches the words."""
+    last = ended.err.rstrip().rpartition("\n")[2]
+    as_said = ended.code == code and "Traceback" not in ended.err and re.search(words, last or ended.out)
+    return None if as_said else f"ended with {ended.code}: {last[:150]}"
+
+
+def says(code: int, words: str, command: str, before: Callable[..., Any] | None = None) -> str | None:
+    return complaint(wait(start(command, before)), code, words)
+
+
+def outcome(command: str) -> tuple[dict[str, str], set[str]]:
+    """The figures of the runs, by the names of their records, and whatever else lies in the folder."""
+    ended = wait(start(command))
+    found = (
+        {record.recipe.file_name: figures(record) for record in load_records(Path("runs"))} if not ended.code else {}
+    )
+    return found, {path.name for path in Path("runs").iterdir()} - found.keys()
+
+
+@functools.cache
+def undisturbed(command: str) -> dict[str, str]:
+    here = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        figures, _ = outcome(command)
+        os.chdir(here)
+    return figures
+
+
+def again(command: str = COMMAND, leaves: str = "") -> str | None:
+    """What is wrong with what the same command now comes to."""
+    found, others = outcome(command)
+    wanted = undisturbed(command), {leaves} - {""}
+    return None if (found, others) == wanted else f"other figures than undisturbed, or other files: {others}"
+
+
+def survives(code: int, words: str, before: Callable[..., Any]) -> str | None:
+    return says(code, words, COMMAND, before) or again()
+
+
+# What disks and machines do
+
+OPERATIONS = {"open": (Path, "open"), "fsync": (os, "fsync"), "replace": (os, "replace"), "unlink": (os, "unlink")}
+
+
+def strike(operation: str, number: int, after: bool, blow: Callable[..., Any]) -> None:
+    """Let the blow fall before or after the operation's so-manieth call."""
+    owner, name = OPERATIONS[operation]
+    whole, calls = getattr(owner, name), []
+
+    def struck(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == number and not after:
+            blow()
+        try:
+            return whole(*args, **options)
+        finally:
+            if len(calls) == number and after:
+                blow()
+
+    setattr(owner, name, struck)
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(code: int, *args: Any) -> None:
+    raise OSError(code, os.strerror(code))
+
+
+def close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+        setattr(sys, {1: "stdout", 2: "stderr"}[descriptor], None)
+
+
+def short_of_memory() -> str | None:
+    held = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (held + 300_000_000,) * 2)
+    return says(1, "too little memory", COMMAND.replace("--width 2", "--width 3000"), limit)
+
+
+# What people do
+
+
+def interrupted(number: int, times: int, code: int, words: str, command: str = LONG) -> str | None:
+    """So many signals in the midst of runs; what is lost is at most the epoch under way."""
+    pid = start(command)
+    while not list(Path("runs").glob("*.checkpoint" if command == LONG else "*.lock")):
+        time.sleep(0.001)
+    for _ in range(times):
+        time.sleep(0.02 if command == LONG else 1)
+        os.kill(pid, number)
+    begun = time.monotonic()
+    problem = complaint(wait(pid), code, words)
+    if command == SLOW:
+        return problem or ("it took its time" if time.monotonic() - begun > 1 else None)
+    return problem or again(LONG)
+
+
+def typed(arguments: str, code: int, words: str) -> str | None:
+    problem = says(code, words, arguments)
+    return problem or (f"left {os.listdir()}" if {*os.listdir()} - {"out", "err"} else None)
+
+
+# What lies in folders
+
+
+def found(name: str, content: bytes | Callable[[Path], Any]) -> str | None:
+    """A file in a run's place: it is set aside as it was, the run is done, and a report passes it over."""
+    path = Path("runs", name)
+    path.parent.mkdir()
+    content(path) if callable(content) else path.write_bytes(content)
+    problem = again(leaves=f"{name}.set-aside")
+    aside = path.with_name(f"{name}.set-aside")
+    if not problem and isinstance(content, bytes) and aside.read_bytes() != content:
+        problem = "its content was changed"
+    if not problem and name.endswith(".json"):
+        aside.rename(path.with_name("stranger.json"))
+        listed = says(0, "", "report runs") or Path("out").read_text(encoding="utf-8")
+        problem = None if "\n  stranger.json: " in listed else listed
+    return problem
+
+
+def record(**changes: Any) -> bytes:
+    return json.dumps({"format": RECORD, **asdict(made_up(GRID[0])), **changes}).encode()
+
+
+class Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("executed",)
+
+
+def checkpoint(state: Any, **changes: Any) -> bytes:
+    return sealed(saved({"format": FORMAT, "recipe": asdict(GRID[0]), "state": state, **changes}))
+
+
+def picture(spoil: Callable[[Path], Any], words: str) -> str | None:
+    """A folder of images of which one is spoilt."""
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        Path("images", place).mkdir(parents=True)
+        for number in range(3):
+            Image.new("L", (8, 8), 80 * number).save(Path("images", place, f"{number}.png"))
+    spoil(Path("images/train/a/1.png"))
+    options = "--depths 8 --seeds 1 --epochs 1 --width 2 --batch-size 4 --device cpu"
+    return says(0 if not words else 2, words, f"degradation --dataset folder:images {options}")
+
+
+def bomb(path: Path) -> None:
+    """144 megapixels in a few kilobytes."""
+    Image.new("1", (12_000, 12_000)).save(path)
+
+
+def many_recipes() -> str | None:
+    for seed in range(2000):
+        recipe = degradation_grid([8], ["none"], 1, width=seed + 1, epochs=1)[0]
+        save_record(made_up(recipe), Path("runs"))
+    return says(0, "", "report runs --out page.html")  # within our PATIENCE
+
+
+# What mirrors send
+
+
+def mirror(first: str, brings: bool, **settings: Any) -> str | None:
+    os.environ["no_proxy"] = "127.0.0.1"
+    for name, value in settings.items():
+        setattr(files, name, value)
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        path = Path("data", "file.gz")
+        try:
+            files.fetch(path, MD5, server.urls(first))
+            problem = None if brings else "it was taken"
+        except ConnectionError as error:
+            problem = str(error) if brings or "\n" in str(error) or path.exists() else None
+        files.fetch(path, MD5, server.urls(first, "good"))
+        server.released.set()
+        server.shutdown()
+    return problem or (None if path.read_bytes() == CONTENT else "other bytes")
+
+
+def forked(trial: Trial) -> str | None:
+    """A trial that starts threads, in a process of its own."""
+    ended = wait(start(lambda: print(trial() or "", end="")))
+    return ended.out or (ended.err[-150:] if ended.code else None)
+
+
+# The table
+
+STOPPED = "Stopped. The runs so far are in runs; the same command does the rest."
+SPOILT: dict[str, bytes | Callable[[Path], Any]] = {
+    "nothing": b"",
+    "half a record": record()[:200],
+    "a record of another run": record(recipe=asdict(GRID[1])),
+    "a negative time": record(seconds=-1.0),
+    "an error that is not the end of its curve": record(test_error=1.0),
+    "NaN": record(train_error=float("nan")),
+    "a number of 5,000 digits": b'{"format": %s}' % (b"9" * 5000),
+    "brackets without end": b"[" * 10_000_000,
+    "300 MB": lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 300_000_000),
+    "a pipe": os.mkfifo,
+}
+UNUSABLE = {
+    "nothing": b"",
+    "text": b"Dear diary",
+    "a pickle that runs code": sealed(pickle.dumps(Code(), protocol=2)),
+    "the same, saved by PyTorch": sealed(saved(Code())),
+    "an empty state": checkpoint({}),
+    "a state of words": checkpoint(dict.fromkeys(["model", "optimizer", "scheduler", "generator", "curves"], "word")),
+    "another recipe": checkpoint({}, recipe=asdict(GRID[1])),
+}
+TYPED = {
+    "--lr 1e308": "--lr",
+    "--lr=-1": "--lr",
+    f"--width {10**30}": "--width",
+    f"--batch-size {10**30}": "--batch-size",
+    f"--depths {6 * 10**30 + 2}": "--depths",
+    "--seeds 0": "--seeds",
+    "--dataset folder:nowhere": "nowhere",
+    "--dataset folder:/dev/null": "must hold a folder",
+    "--out /dev/null": "out must be a folder",
+    "--precision float16": "--precision",
+    "--epochs two": "--epochs",
+}
+
+
+def trials() -> dict[tuple[str, str], Trial]:
+    """What is done, by its group and name."""
+    table: dict[tuple[str, str], Trial] = {}
+
+    def add(group: str, name: str, trial: Callable[..., str | None], *args: Any, **options: Any) -> None:
+        table[group, name] = functools.partial(trial, *args, **options)
+
+    def hit(group: str, name: str, code: int, words: str, before: Callable[..., Any], *args: Any) -> None:
+        add(group, name, survives, code, words, functools.partial(before, *args))
+
+    for operation, number, after in itertools.product(OPERATIONS, (1, 2, 3), (False, True)):
+        name = f"{'after' if after else 'before'} {operation} {number}"
+        hit("killed", name, -signal.SIGKILL, "", strike, operation, number, after, kill)
+    for operation, number, code in itertools.product(["open", "fsync", "replace"], (1, 3), (errno.ENOSPC, errno.EIO)):
+        words = f"{re.escape(os.strerror(code))}.*[Tt]he same command"
+        blow = functools.partial(fail, code)
+        hit(
+            "disk", f"{errno.errorcode[code]} at {operation} {number}", 1, words, strike, operation, number, False, blow
+        )
+    for code in (errno.ENOLCK, errno.EOPNOTSUPP):
+        words = "can't be locked .*: name a folder on another file system"
+        hit(
+            "disk",
+            f"no locks ({errno.errorcode[code]})",
+            1,
+            words,
+            setattr,
+            fcntl,
+            "flock",
+            functools.partial(fail, code),
+        )
+    for limit, value, words in (("FSIZE", 10_000, "File too large"), ("NOFILE", 3, "Too many open files")):
+        hit("limits", words, 1, words, resource.setrlimit, getattr(resource, f"RLIMIT_{limit}"), (value, value))
+    add("limits", "too little memory", short_of_memory)
+    for descriptors in ([1], [2], [1, 2]):
+        hit("output", f"closed: {descriptors}", 0, "", close, *descriptors)
+    add("signals", "one Ctrl-C", interrupted, signal.SIGINT, 1, 130, STOPPED)
+    add("signals", "two Ctrl-C in the midst of an epoch", interrupted, signal.SIGINT, 2, 130, "Stopped at once", SLOW)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        add("signals", number.name, interrupted, number, 1, -number, "")
+    for options, words in TYPED.items():
+        add("typed", options[:40], typed, f"degradation --device cpu {options}", 2, words)
+    add("typed", "paper-cifar10 without a GPU", typed, "paper-cifar10", 2, "days.* --device cpu")
+    for name, content in SPOILT.items():
+        add("records", name, found, NAME, content)
+    add("records", "2,000 recipes on one page", many_recipes)
+    for name, content in UNUSABLE.items():
+        add("checkpoints", name, found, NAME.replace(".json", ".checkpoint"), content)
+    add("images", "144 megapixels", picture, bomb, "1.png can't be read")
+    add("images", "half a PNG", picture, lambda path: os.truncate(path, 45), "1.png can't be read")
+    add("images", "text", picture, lambda path: path.write_text("PNG", encoding="utf-8"), "1.png can't be read")
+    add("images", "another size", picture, lambda path: Image.new("L", (4, 8)).save(path), "bring all to one size")
+    add("images", "a class whose name is no text", picture, lambda path: rename_class(path.parents[2]), "")
+    for first in RIGHT | WRONG:
+        add("mirrors", first, forked, functools.partial(mirror, first, first in RIGHT))
+    add("mirrors", "silent", forked, functools.partial(mirror, "silent", False, PATIENCE=0.1))
+    add("mirrors", "endless", forked, functools.partial(mirror, "endless", False, MOST=1_000_000))
+    return table
+
+
+def rename_class(images: Path) -> None:
+    for split in ("train", "test"):
+        (images / split / "a").rename(images / split / os.fsdecode(b"\xff\n"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only trials whose group or name holds it")
+    word = parser.parse_args().word
+    torch.set_num_threads(1)
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # all that takes time is done before the first fork
+    load_dataset("digits")
+    chosen = {key: trial for key, trial in trials().items() if word in " ".join(key)}
+    problems = 0
+    for (group, name), trial in chosen.items():
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            problem = trial()
+            problem = "it ran code" if Path("executed").exists() else problem
+            os.chdir("/")
+        problems += problem is not None
+        print(f"{group:12} {name:42} {problem or 'as it should be'}", flush=True)
+    print(f"{len(chosen) - problems} of {len(chosen)} trials ended as they should")
+    sys.exit(problems > 0)
+
+
+if __name__ == "__main__":
+    main()
