@@ -67,7 +67,7 @@ def write_deck(interview: Interview, citations: dict[str, str], path: Path, chan
 
 def _evidence(item: Entry, citations: dict[str, str]) -> str:
     if "run" in item:
-        return f"A test runs {item['run']}"
+        return f"Run by a test: {item['run']}"
     if "citation" in item:
         return citations[item["citation"]] + (f", {item['where']}" if "where" in item else "")
     number = item["chapter"].partition("_")[0].lstrip("0")
