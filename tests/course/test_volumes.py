@@ -3,7 +3,7 @@
 import io
 import re
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -12,7 +12,7 @@ import torch
 from matplotlib.colors import to_hex
 from torch import nn
 
-from resnet_course import volumes
+from resnet_course import pictures, volumes
 from resnet_course.volumes import draw_network, draw_stages, draw_volumes, trace_block, trace_network
 from resnet_lib import BasicBlock, Bottleneck, cifar_resnet, figures, plain34, resnet18, resnet50
 from resnet_lib.orderings import OrderedBlock, OrderedResNet
@@ -268,3 +268,14 @@ def test_the_picture_for_a_phone_has_a_box_and_an_arc_for_every_block_and_a_line
     assert [lines[-4], lines[-2]] == ["mean of each channel", "linear layer"]
     figure.canvas.draw()
     assert figure.get_figwidth() < 3.6 and max(text.get_window_extent().x1 for text in figure.axes[0].texts) < 386
+
+
+DIAGRAMS = ["draw_block", "draw_insertions", "draw_options", "draw_paths", "draw_two_blocks"]
+
+
+@pytest.mark.parametrize("draw", DIAGRAMS)
+def test_a_diagram_of_the_chapters_has_all_words_on_the_page_and_none_over_another(draw):
+    figure = getattr(pictures, draw)("title")
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
+    assert all(figure.bbox.fully_contains(*corner) for box in boxes for corner in box.corners())
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
