@@ -408,6 +408,15 @@ def test_small_weights_have_the_variance_of_pytorch_s_start():
         assert small.weight.var().item() == pytest.approx(1 / (3 * fan_in), rel=0.3)
 
 
+@pytest.mark.parametrize("changes", ["", ", bare", ", identity start", ", bare, identity start"])
+def test_projections_lose_their_batchnorm_and_start_as_the_identity_where_the_shape_stays(changes):
+    model = probes.build_kind(f"projections{changes}", 8, 0, torch.rand(2, 1, 8, 8))
+    (conv, norm), x = model.layer1[0].downsample, torch.randn(2, 8, 8, 8)
+    assert isinstance(norm, nn.Identity) == ("bare" in changes)
+    assert torch.equal(conv(x), x) == ("identity start" in changes)
+    assert isinstance(model.layer2[0].downsample[1], nn.BatchNorm2d), "not where the shape changes"
+
+
 @pytest.mark.parametrize("kind", ["plain, near identity", "plain, no BN, near identity"])
 def test_near_the_identity_is_a_tenth_of_the_weights_as_drawn(kind):
     for drawn, near in list(zip(convolutions("plain"), convolutions(kind), strict=True))[1:]:
