@@ -14,6 +14,7 @@ from resnet_course.checks.folding import check_fold_batchnorm
 from resnet_course.checks.networks import check_cifar_form, check_resnet
 from resnet_course.checks.report import Report
 from resnet_course.checks.stage import check_make_layer
+from resnet_course.checks.training import check_training
 
 __all__ = [
     "Report",
@@ -26,4 +27,5 @@ __all__ = [
     "check_parameter_count",
     "check_residual",
     "check_resnet",
+    "check_training",
 ]

@@ -16,7 +16,7 @@ from resnet_course.drills import evidence
 class Entry:
     """One bug: edits of a listing, and what there is to say of them."""
 
-    listing: str  # "resnet50" or "resnet20"
+    listing: str  # "resnet50", "resnet20" or "finetuning"
     name: str  # what the bug is called, once it is found
     edits: dict[str, str]  # what stands in the listing once, and what takes its place
     evidence: Callable[[SimpleNamespace], str]  # tells the broken network from the correct one
@@ -183,6 +183,13 @@ _RESNET20: dict[str, tuple[Any, ...]] = {
         "sub_ and div_ overwrite the caller's tensor. The next use of the same images normalises them again, each "
         "epoch a little further off.",
     ),
+    "gradients cleared before the step": (
+        {"optimizer.zero_grad()\n    loss.backward()": "loss.backward()\n    optimizer.zero_grad()"},
+        evidence.moved_tensors,
+        "Which weights does a training step change?",
+        "zero_grad() between backward() and step() throws away what backward() has found, so the step has nothing to "
+        "follow.",
+    ),
     "gradients that pile up": (
         {"    optimizer.zero_grad()\n": ""},
         evidence.gradient_growth,
@@ -193,7 +200,51 @@ _RESNET20: dict[str, tuple[Any, ...]] = {
     ),
 }
 
+_FINETUNING: dict[str, tuple[Any, ...]] = {
+    "channels by view": (
+        {"pixels.permute(0, 3, 1, 2)": "pixels.view(len(pixels), 3, *pixels.shape[1:3])"},
+        evidence.red_share,
+        "What becomes of a photograph that is red all over?",
+        "view() reads the same numbers in the same order and only counts them anew, so each channel holds a third of "
+        "the rows, in all three colours. permute() turns the axes.",
+    ),
+    "optimizer before the new head": (
+        {
+            "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n": "",
+            "    return optimizer": "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n    return optimizer",
+        },
+        evidence.head_moves,
+        "Which weights does a training step change?",
+        "The optimizer holds the parameters that the network had when it was made, with the old head among them. The "
+        "new one gets gradients and never moves.",
+        "optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)",
+    ),
+    "parts that are not divided": (
+        {"F.cross_entropy(model(x), y) / parts": "F.cross_entropy(model(x), y)"},
+        evidence.accumulated,
+        "Compare with the gradient of the whole batch at once.",
+        "cross_entropy averages over its part, and backward() adds the parts up. Divided by their number they are the "
+        "whole batch's mean; without that the rate is as many times too large.",
+    ),
+    "losses that keep their graphs": (
+        {"total += loss.item()": "total += loss"},
+        evidence.tensor_losses,
+        "Memory grows with every step. What is kept?",
+        "loss is a tensor that remembers how it was computed, and a list of losses keeps every step's memory. item() "
+        "takes the number alone.",
+    ),
+    "the same order in every epoch": (
+        {"        sampler.set_epoch(epoch)\n": ""},
+        evidence.same_places,
+        "In which order do the photographs come in the second epoch?",
+        "DistributedSampler shuffles from its seed and the number of the epoch, which nobody tells it here: every "
+        "epoch has the first one's order, and the same photographs share a batch.",
+        "sampler = DistributedSampler(labels, num_replicas=2, rank=rank, shuffle=True)",
+    ),
+}
+
 BUGS = [
     *(Entry("resnet50", name, *told) for name, told in _RESNET50.items()),
     *(Entry("resnet20", name, *told) for name, told in _RESNET20.items()),
+    *(Entry("finetuning", name, *told) for name, told in _FINETUNING.items()),
 ]

@@ -5,7 +5,8 @@ with weights and images from PyTorch's present random state. What only counts or
 full size on the meta device, which stores no numbers.
 """
 
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -147,3 +148,62 @@ def without_gradient(code: SimpleNamespace) -> str:
     model, (images, labels) = _small(code), _batch()
     code.train_step(model, torch.optim.SGD(model.parameters(), lr=0.0), images, labels)
     return f"{sum(parameter.grad is None for parameter in model.parameters())}"
+
+
+def moved_tensors(code: SimpleNamespace) -> str:
+    """parameter tensors that a training step moves"""
+    model, (images, labels) = _small(code), _batch()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    code.train_step(model, torch.optim.SGD(model.parameters(), lr=0.1), images, labels)
+    moved = [not torch.equal(now, then) for now, then in zip(model.parameters(), before, strict=True)]
+    return f"{sum(moved)} of {len(moved)}"
+
+
+def red_share(code: SimpleNamespace) -> str:
+    """light of a red photograph that arrives in the first channel"""
+    images = code.to_images(torch.tensor([255, 0, 0], dtype=torch.uint8).repeat(1, 6, 6, 1))
+    return f"{100 * images[:, 0].sum() / images.sum():.0f} %"
+
+
+def head_moves(code: SimpleNamespace) -> str:
+    """largest change of a weight of the new head in a step, with a learning rate of 1"""
+    model, (images, labels) = _small(code), _batch()
+    optimizer = code.start(model, 10, lr=1.0)
+    before = model.fc.weight.detach().clone()
+    code.train_step(model, optimizer, images, labels)
+    return f"{(model.fc.weight - before).abs().max():.2f}"
+
+
+def accumulated(code: SimpleNamespace) -> str:
+    """gradient of a batch in two equal parts over that of the batch at once"""
+    model, (images, labels), sizes = _small(code), _batch(), []
+    for parts in (2, 1):
+        still = torch.optim.SGD(model.parameters(), lr=0.0)
+        code.train_step(model, still, images.repeat(2, 1, 1, 1), labels.repeat(2), parts)
+        sizes.append(model.fc.weight.grad.norm())
+    return f"{sizes[0] / sizes[1]:.2f}"
+
+
+def _two_epochs(code: SimpleNamespace) -> tuple[list[int], list[Any]]:
+    """Two epochs on photographs that are their own labels: the labels in their order, and what train returns."""
+    seen: list[int] = []
+
+    def step(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> Any:
+        seen.extend(labels.tolist())
+        return code.train_step(model, optimizer, images, labels % 10)
+
+    model = _small(code)
+    train = FunctionType(code.train.__code__, {**code.train.__globals__, "train_step": step}, "train", (0,))
+    pixels = torch.randint(256, (40, 8, 8, 3), dtype=torch.uint8)
+    return seen, train(model, code.start(model, 10), pixels, torch.arange(40), 2)
+
+
+def tensor_losses(code: SimpleNamespace) -> str:
+    """losses that are tensors, after six steps"""
+    return f"{sum(isinstance(loss, Tensor) for loss in _two_epochs(code)[1])}"
+
+
+def same_places(code: SimpleNamespace) -> str:
+    """photographs that have the same place in the first two epochs"""
+    seen = _two_epochs(code)[0]
+    return f"{sum(a == b for a, b in zip(seen[:20], seen[20:], strict=True))} of 20"

@@ -6,7 +6,7 @@ BatchNorm. Convolutions have no bias unless the question gives them one. Multipl
 
 >>> ask = question(5, "convolution")
 >>> ask.check(ask.answer)
-Right: 18,819 parameters.
+Right: 1,731 parameters.
 """
 
 from dataclasses import replace
@@ -21,8 +21,8 @@ _BLOCKS = {18: "basic block", 34: "basic block", 50: "bottleneck", 101: "bottlen
 
 
 def _convolution(rng: Random) -> Question:
-    kernel = rng.choice([1, 3, 5, 7])
-    before, after = (rng.choice([3, 16, 24, 48, 64, 96, 128, 256, 512]) for _ in range(2))
+    kernel = rng.choice([1, 3, 5])
+    before, after = (rng.choice([3, 16, 32, 64, 128, 256, 512]) for _ in range(2))
     bias = rng.choice([True, False])
     weights, answer = (conv_parameters(before, after, kernel, with_bias) for with_bias in (False, bias))
     steps = [f"weights: {_product(kernel, before, after)}"]
@@ -62,7 +62,7 @@ class _Block:
 
 
 def _draw_block(rng: Random, changes: bool) -> _Block:
-    kind, channels = rng.choice(list(EXPANSION)), 8 * rng.randint(2, 64)
+    kind, channels = rng.choice(list(EXPANSION)), rng.choice([*range(10, 101, 10), 16, 32, 64, 128])
     return _Block(kind, channels * EXPANSION[kind] // (2 if changes else 1), channels, changes)
 
 
@@ -87,7 +87,7 @@ def _stage(rng: Random) -> Question:
     answer = one + (count - 1) * inner
     return Question(
         f"A stage has {count} blocks. The first is a {first.text}, with stride 2 and a projection with BatchNorm; the "
-        f"others take {first.wide} channels. How many parameters does the stage have?",
+        f"others take {first.wide} channels. How many parameters does the stage have (within 5 %)?",
         answer,
         "parameters",
         [
@@ -100,12 +100,13 @@ def _stage(rng: Random) -> Question:
             (count * inner, "the first block takes fewer channels, and has a projection"),
             (answer + inner, "the first block counts as one of them"),
         ],
+        tolerance=0.05,
     )
 
 
 def _multiply_adds(rng: Random) -> Question:
-    kernel, stride, size = rng.choice([1, 3, 7]), rng.choice([1, 2]), rng.choice([7, 14, 15, 28, 32, 56, 65, 112])
-    before, after = (rng.choice([3, 16, 64, 128, 256]) for _ in range(2))
+    kernel, stride, size = rng.choice([1, 3, 5]), rng.choice([1, 2]), rng.choice([7, 8, 14, 16, 28, 32, 56])
+    before, after = (rng.choice([16, 32, 64, 128, 256]) for _ in range(2))
     side = output_size(size, kernel, stride, padding=kernel // 2)
     weights, answer = conv_parameters(before, after, kernel), conv_macs(before, after, kernel, side**2)
     slips = [(2 * answer, "a product and its addition are one multiply-add"), (weights, "those are the weights")]
@@ -113,7 +114,7 @@ def _multiply_adds(rng: Random) -> Question:
         slips.append((weights * size**2, "with its stride the convolution works on fewer pixels"))
     return Question(
         f"How many multiply-adds does one image of {size}×{size} pixels take in a {kernel}×{kernel} convolution from "
-        f"{before} to {after} channels, with stride {stride} and padding {kernel // 2}?",
+        f"{before} to {after} channels, with stride {stride} and padding {kernel // 2} (within 5 %)?",
         answer,
         "multiply-adds",
         [
@@ -122,6 +123,7 @@ def _multiply_adds(rng: Random) -> Question:
             f"each works once at every pixel that goes out: {weights:,} · {side}·{side} = {answer:,}",
         ],
         slips,
+        tolerance=0.05,
     )
 
 
@@ -136,7 +138,7 @@ def _sides(size: int, stage: int) -> list[int]:
 
 def _shape(rng: Random) -> Question:
     depth, stage = rng.choice(list(_BLOCKS)), rng.randint(1, 4)
-    height, width = rng.randint(64, 400), rng.randint(64, 400)
+    height, width = (4 * rng.randint(16, 64) for _ in range(2))
     base, expansion = 64 * 2 ** (stage - 1), EXPANSION[_BLOCKS[depth]]
     rows, columns = _sides(height, stage), _sides(width, stage)
     answer = (base * expansion, rows[-1], columns[-1])
@@ -177,12 +179,12 @@ def _receptive_field(rng: Random) -> Question:
 
 
 def _bottleneck_ratio(rng: Random) -> Question:
-    channels = 64 * rng.randint(2, 32)
-    narrow = 16 * rng.randint(1, channels // 32)
+    narrow = rng.choice([8, 10, 16, 20, 32, 50, 64])
+    channels = narrow * rng.choice([2, 3, 4, 5, 6, 8, 10])
     two, three = 18 * channels**2, 2 * channels * narrow + 9 * narrow**2
     return Question(
         f"Two 3×3 convolutions of {channels} channels stand beside a bottleneck: 1×1 down to {narrow}, 3×3, 1×1 up to "
-        f"{channels}. How many times as many weights do the two have (within 1 %; convolutions only)?",
+        f"{channels}. How many times as many weights do the two have (within 5 %; convolutions only)?",
         two / three,
         "times",
         [
@@ -194,12 +196,12 @@ def _bottleneck_ratio(rng: Random) -> Question:
             (two / 2 / three, "there are two 3×3 convolutions"),
             ((channels / narrow) ** 2, "only the 3×3 shrinks on both sides"),
         ],
-        tolerance=0.01,
+        tolerance=0.05,
     )
 
 
 def _activation_memory(rng: Random) -> Question:
-    depth, stage, size = rng.choice(list(_BLOCKS)), rng.randint(1, 4), rng.choice([128, 160, 192, 224, 256, 288])
+    depth, stage, size = rng.choice(list(_BLOCKS)), rng.randint(1, 4), rng.choice([64, 128, 224, 256])
     batch, (dtype, width) = rng.choice([1, 8, 16, 32, 64, 128]), rng.choice([("float32", 4), ("bfloat16", 2)])
     expansion, side = EXPANSION[_BLOCKS[depth]], _sides(size, stage)[-1]
     channels = 64 * 2 ** (stage - 1) * expansion
@@ -213,7 +215,7 @@ def _activation_memory(rng: Random) -> Question:
         slips.append((answer / batch, "that is for one image"))
     return Question(
         f"How many MiB (2^20 bytes) does the output of one block in stage {stage} of ResNet-{depth} take, for a batch "
-        f"of {batch} {'image' if batch == 1 else 'images'} of {size}×{size} pixels in {dtype} (within 1 %)?",
+        f"of {batch} {'image' if batch == 1 else 'images'} of {size}×{size} pixels in {dtype} (within 5 %)?",
         answer,
         "MiB",
         [
@@ -223,7 +225,7 @@ def _activation_memory(rng: Random) -> Question:
             f"bytes: {width} each, {values * width:,}; divided by 2^20: {write_number(answer)} MiB",
         ],
         slips,
-        tolerance=0.01,
+        tolerance=0.05,
     )
 
 

@@ -9,7 +9,7 @@ import torchvision
 from learners_code import BASIC, assert_right, assert_told, learn, mistaken, texts
 from torch import nn
 
-from resnet_course.checks import check_cifar_form, check_make_layer, check_resnet
+from resnet_course.checks import check_cifar_form, check_make_layer, check_resnet, check_training
 from resnet_lib import blocks, networks
 from resnet_lib.orderings import ORDERINGS, OrderedResNet
 
@@ -105,14 +105,14 @@ class Network(nn.Module):
     def __init__(self, block, counts, num_classes=10, width=64):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(64),
+            nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        stages, in_channels = [], 64
+        stages, in_channels = [], width
         for i, count in enumerate(counts):
-            channels = 64 * 2**i
+            channels = width * 2**i
             for j in range(count):
                 stages.append(block(in_channels, channels, 2 if i > 0 and j == 0 else 1))
                 in_channels = channels * block.expansion
@@ -125,18 +125,15 @@ class Network(nn.Module):
         x = self.pool(x).flatten(1)
         return self.fc(x)
 """
-SMALL = [  # the paper's form for CIFAR, narrow
-    ("nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)", "nn.Conv2d(3, 4, 3, padding=1, bias=False)"),
+SMALL = [  # the paper's form for CIFAR
+    ("width, 7, stride=2, padding=3", "width, 3, padding=1"),
     ("            nn.MaxPool2d(3, stride=2, padding=1),\n", ""),
-    ("in_channels = [], 64", "in_channels = [], 4"),
-    ("nn.BatchNorm2d(64)", "nn.BatchNorm2d(4)"),
-    ("64 * 2**i", "4 * 2**i"),
 ]
 
 
 def small(*edits, block=BASIC, counts=(1, 1, 1)):
-    """A network of 8 layers from the learner's text."""
-    return learn(NETWORK, *SMALL, *edits)(learn(block) if isinstance(block, str) else block, counts)
+    """A narrow network of 8 layers from the learner's text."""
+    return learn(NETWORK, *SMALL, *edits)(learn(block) if isinstance(block, str) else block, counts, width=4)
 
 
 @pytest.mark.parametrize(
@@ -182,11 +179,11 @@ def test_what_is_worth_knowing_of_a_network_is_a_note(make, depth, name, phrase)
 STAGES, TOTAL = "blocks in each stage", "parameters"
 SMALL_MISTAKES = {
     "another depth": ({"counts": (1, 2, 1)}, [], {STAGES: "[1, 2, 1] blocks; ResNet-8 has [1, 1, 1]", TOTAL: "(+"}),
-    "no BatchNorm": ({}, [("nn.BatchNorm2d(4),", "")], {"stem": "followed by `relu`, not by `bn relu`", TOTAL: "(-8)"}),
+    "no BatchNorm": ({}, [("nn.BatchNorm2d(width),", "")], {"stem": "by `relu`, not by `bn relu`", TOTAL: "(-8)"}),
     "no ReLU": ({}, [("nn.ReLU(inplace=True),", "")], {"stem": "followed by `bn`, not by `bn relu`"}),
     "a pooling": ({}, [("nn.ReLU(inplace=True),", "nn.ReLU(), nn.MaxPool2d(3, 2, 1),")],
      {"stem": "followed by `bn relu max_pool2d`, not by `bn relu`"}),
-    "widths not doubled": ({}, [("4 * 2**i", "4 * (i + 1)")],
+    "widths not doubled": ({}, [("width * 2**i", "width * (i + 1)")],
      {STAGES: "4, 8, 16 channels", TOTAL: "", "head": "12 → 10"}),
     "softmax": ({}, [("return self.fc(x)", "return self.fc(x).softmax(1)")], {"head": "cross_entropy applies softmax"}),
     "two linear layers": ({},
@@ -305,3 +302,45 @@ CIFAR_MISTAKES = {
 def test_a_mistake_in_the_form_for_small_images_is_told(mistake):
     build, told = CIFAR_MISTAKES[mistake]
     assert_told(check_cifar_form(build(), 18), told)
+
+
+# Network and training loop together.
+
+TRAIN = """
+def train(model, images, labels, epochs):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for _ in range(epochs):
+        for places in torch.randperm(len(images)).split(64):
+            loss = F.cross_entropy(model.train()(images[places]), labels[places])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    return losses
+"""
+TRAINING_MISTAKES = {
+    "none": ("losses = []", "losses = []", {}),
+    "cleared before the step": ("optimizer.step()", "optimizer.zero_grad(); optimizer.step()",
+     {"weights": "62 of 62 do not move, such as stem.0.weight", "learns": "who guesses has 90 %"}),
+    "tensors": ("loss.item()", "loss", {"losses": "take loss.item()"}),
+    "nothing returned": ("return losses", "pass", {"losses": "it returns None: return a list"}),
+    "images changed": ("losses = []", "losses = []; images.mul_(2)", {"images left as they were": "are changed"}),
+    "exit": ("losses = []", "exit()", {"runs": "the loop fails: SystemExit"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", TRAINING_MISTAKES)
+def test_a_training_loop_is_judged_by_what_it_does_to_a_narrow_network(mistake):
+    old, new, told = TRAINING_MISTAKES[mistake]
+    build = learn(NETWORK)
+    report = check_training(lambda n, w: build(learn(BASIC), (2, 2, 2, 2), n, w), learn(TRAIN, (old, new)))
+    assert report.ok == (not told), report
+    if told:
+        assert_told(report, told, only=False)
+
+
+def test_another_network_is_told_before_it_is_trained():
+    plain = mistaken("nothing is added")
+    report = check_training(lambda classes, width: learn(NETWORK)(plain, (2, 2, 2, 2), classes, width), learn(TRAIN))
+    assert "addition: the shortcut is never added" in texts(report, "wrong")["network"]

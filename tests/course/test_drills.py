@@ -22,7 +22,7 @@ NUMBERS = range(1, drills.NUMBER_OF_BUGS + 1)
 SEEDS = range(50)
 every_bug = pytest.mark.parametrize("entry", BUGS, ids=lambda entry: entry.name)
 every_number = pytest.mark.parametrize("number", NUMBERS)
-every_listing = pytest.mark.parametrize("listing", ["resnet50", "resnet20"])
+every_listing = pytest.mark.parametrize("listing", ["resnet50", "resnet20", "finetuning"])
 every_kind = pytest.mark.parametrize("kind", drills.KINDS)
 
 
@@ -35,6 +35,7 @@ def number_of(name):
 LIBRARY = {
     "resnet50": lambda: networks.resnet50(zero_init_residual=True),
     "resnet20": lambda: networks.cifar_resnet(20),
+    "finetuning": lambda: networks.cifar_resnet(20),
 }
 
 
@@ -83,6 +84,10 @@ CORRECT = {  # what each piece of evidence shows of the correct listing; the res
     "top_left_share": "25 %",
     "image_change": "0.0",
     "gradient_growth": "1.00",
+    "moved_tensors": "59 of 59",
+    "red_share": "100 %",
+    "accumulated": "1.00",
+    "tensor_losses": "0",
 }
 
 
@@ -94,7 +99,7 @@ def test_a_broken_network_trains_and_predicts_without_error_or_warning(entry):
     images, labels = torch.rand(4, 3, 64, 64), torch.randint(10, (4,))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     losses = [code.train_step(model, optimizer, images, labels) for _ in range(3)]
-    assert torch.tensor(losses).isfinite().all()
+    assert all(torch.as_tensor(loss).isfinite() for loss in losses)
     assert code.predict(model, images).shape == (4, 10)
 
 
@@ -129,6 +134,10 @@ def test_the_numbers_do_not_give_the_bugs_away():
 NEIGHBOURS = {  # of a line that is left out
     "prediction in training mode": {"def predict(model, images):", "return model(images)"},
     "gradients that pile up": {"loss = F.cross_entropy(model(normalise(images)), labels)", "loss.backward()"},
+    "the same order in every epoch": {
+        "for epoch in range(epochs):",
+        "for places in torch.tensor(list(sampler)).split(8):",
+    },
     "no max pooling": {
         "x = F.relu(self.bn1(self.conv1(x)))",
         "x = self.layer4(self.layer3(self.layer2(self.layer1(x))))",
@@ -136,10 +145,17 @@ NEIGHBOURS = {  # of a line that is left out
 }
 
 
-BESIDE = {  # other lines than a change that are right answers: beside what is left out, or standing elsewhere as well
-    "projection without BatchNorm": {"projection = conv(in_channels, out_channels, 1, stride)"},
-    "shortcut of the activated branch": {"x = F.relu(self.bn1(self.conv1(x)))"},
+MOVED = {  # lines that stand in another place
+    "gradients cleared before the step": {"loss.backward()", "optimizer.zero_grad()", "optimizer.step()"},
+    "optimizer before the new head": {"model.fc = nn.Linear(model.fc.in_features, num_classes)", "return optimizer"},
 }
+BESIDE = (
+    MOVED
+    | {  # other lines than a change that are right answers: beside what is left out, or standing elsewhere as well
+        "projection without BatchNorm": {"projection = conv(in_channels, out_channels, 1, stride)"},
+        "shortcut of the activated branch": {"x = F.relu(self.bn1(self.conv1(x)))"},
+    }
+)
 
 
 @every_number
@@ -236,7 +252,7 @@ def solve_stage(text, number, before, wide, *_):
     return count(made_block(text, before, wide, 2), *(made_block(text, wide, wide, 1) for _ in range(number - 1)))
 
 
-def solve_multiply_adds(text, size, _, k, __, before, after, stride, padding):
+def solve_multiply_adds(text, size, _, k, __, before, after, stride, padding, *___):
     layer = on_meta(lambda: nn.Conv2d(before, after, k, stride, padding))
     with FlopCounterMode(display=False) as counter:
         layer(torch.empty(1, before, size, size, device="meta"))
@@ -300,7 +316,7 @@ def test_an_answer_is_told_right_or_wrong_and_why(kind):
 def test_the_same_seed_asks_the_same_and_other_seeds_ask_something_else(kind):
     texts = [drills.question(seed, kind).text for seed in range(50)]
     assert texts == [drills.question(seed, kind).text for seed in range(50)]
-    assert len(set(texts)) > 40
+    assert len(set(texts)) > 25
     ask = drills.question(np.int64(4), kind)
     assert " ".join(repr(ask).split()) == ask.text and max(map(len, repr(ask).splitlines())) <= 88
     assert repr(ask.solution) == str(ask.solution)
@@ -338,5 +354,5 @@ def test_an_answer_of_the_wrong_form_or_size_is_told_so():
     assert shape.check(channels) == f"The answer is 3 numbers, (channels, height, width), got {channels}."
     assert shape.check((1, 2)).startswith("The answer is 3 numbers")
     ratio = drills.question(2, "bottleneck ratio")
-    assert ratio.check(ratio.answer * 1.009).startswith("Right")
-    assert not ratio.check(ratio.answer * 1.011).startswith("Right")
+    assert ratio.check(ratio.answer * 1.04).startswith("Right")
+    assert not ratio.check(ratio.answer * 1.06).startswith("Right")
