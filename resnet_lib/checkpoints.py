@@ -29,7 +29,7 @@ def save_checkpoint(state: dict[str, Any], recipe: Recipe, path: Path) -> None:
 def find_checkpoint(recipe: Recipe, path: Path) -> Any:
     """The state that the run of ``recipe`` left in ``path``, its tensors on the CPU, or None.
 
-    A file in its place that is not its checkpoint is set aside, under a name that says so, with a warning.
+    Another file in its place is set aside, with a warning.
     """
     if not path.is_file():  # a pipe would be waited for without end
         return None

@@ -96,12 +96,15 @@ def _check_outcome(record: Record) -> None:
             raise ValueError(f"its {name} must be a number from 0 {bound}{' or null' * may_be_null}, got {value!r}")
     if not isinstance(record.curves, dict) or not isinstance(record.environment, dict):
         raise ValueError("its curves and its environment must be objects")
-    curves: list[Any] = [record.curves.get(name) for name in ("train_error", "test_error")]
-    are_errors = all(isinstance(curve, list) and all(_is_number(value, 100) for value in curve) for curve in curves)
-    epochs = {len(curve) for curve in curves} if are_errors else set()
-    may_be = range(1, record.recipe.epochs + 1) if record.diverged else [record.recipe.epochs]
-    if len(epochs) != 1 or not epochs <= {*may_be}:
-        raise ValueError("its curves train_error and test_error must hold an error from 0 to 100 % for each epoch")
+    lengths = set()
+    for name in {"train_error", "test_error", *record.curves}:
+        curve: Any = record.curves.get(name)
+        most, null = (math.inf, None) if name == "train_loss" else (100, ...)
+        is_curve = isinstance(curve, list) and all(value is null or _is_number(value, most) for value in curve)
+        lengths.add(len(curve) if is_curve else 0)
+    ended_early = record.diverged and len(lengths) == 1 and 0 < max(lengths) < record.recipe.epochs
+    if lengths != {record.recipe.epochs} and not ended_early:
+        raise ValueError("its curves must hold a loss, and errors from 0 to 100 %, for each of its epochs")
     if record.test_error != (end := record.curves["test_error"][-1]):
         raise ValueError(f"its test_error must be the end of its curve, {end}, got {record.test_error!r}")
 
@@ -112,10 +115,7 @@ def _is_number(value: Any, highest: float) -> bool:
 
 
 def find_record(recipe: Recipe, folder: Path) -> Record | None:
-    """The record of ``recipe`` in ``folder``, or None.
-
-    A file in its place that is not its record is set aside, under a name that says so, with a warning.
-    """
+    """The record of ``recipe`` in ``folder``, or None; another file in its place is set aside, with a warning."""
     path = folder / recipe.file_name
     try:
         record = load_record(path)

@@ -70,8 +70,8 @@ ENDED_EARLY = {"train_loss": [None], "train_error": [90.0], "test_error": [100.0
 def test_a_record_comes_back_as_it_was_saved(tmp_path, changes):
     record = replace(RECORD, **changes)
     path = save_record(record, tmp_path / "new" / "folder")
-    assert path == tmp_path / "new" / "folder" / RECIPE.file_name
-    assert load_record(path) == record == find_record(RECIPE, path.parent)
+    assert path == tmp_path / "new" / "folder" / record.recipe.file_name
+    assert load_record(path) == record == find_record(record.recipe, path.parent)
     text = path.read_text(encoding="utf-8")
     assert json.loads(text) == {"format": FORMAT, **asdict(record)} and text.endswith("}\n")
 
@@ -140,6 +140,8 @@ NOT_RECORDS = {
     "far too long": changed(environment={"notes": 20_000_000 * " "}),
     "a curve with null": curves(train_error=[90.0, None]),
     "a curve above 100": curves(train_error=[90.0, 101.0]),
+    "a curve of words": curves(train_loss=["high", "low"]),
+    "a loss for one epoch alone": curves(train_loss=[0.5]),
     "a time below 0": changed(seconds=-1.0),
     "a speed that is null": changed(images_per_second=None),
     "an environment that is text": changed(environment="cpu"),
