@@ -138,7 +138,7 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
         ({"seed": 77}, ["same"]),
         ({"dataset": "digits-0-1", "width": 6}, ["similar"]),
         ({"lr": 0.2}, []),
-        ({"depth": 14}, []),
+        ({"depth": 38}, []),
     ],
     ids=str,
 )
