@@ -47,6 +47,7 @@ style: environment
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python book/style.py
+	$(BIN)/python book/comparisons.py
 
 notebooks: environment-book
 	$(BIN)/python notebooks/execute.py

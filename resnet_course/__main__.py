@@ -14,7 +14,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    probes = add_command(commands, "probes", "make the records of chapters 9 and 10, in about ten minutes on two cores")
+    probes = add_command(commands, "probes", "make or continue the records of chapters 9 and 10: hours on two cores")
     add = probes.add_argument
     add("--out", type=a_path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
     add("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="the measurements to make")

@@ -111,7 +111,7 @@ resnet_lib/environment.py
 resnet_lib/__main__.py
   augment not handed on: "images", "augment") => "images")
 resnet_course/probes/gradients.py
-  the model's own statistics move: model = copy.deepcopy(model).train() => model = model.train()
+  the model's own statistics move: return copy.deepcopy(model).train() => return model.train()
   momentum not restored: norm.momentum = momentum => pass
 resnet_course/probes/landscape.py
   rows and columns exchanged: surface[i, j] => surface[j, i]

@@ -14,20 +14,24 @@ from resnet_course.probes.gradients import (
 )
 from resnet_course.probes.landscape import filter_normalised_direction, loss_surface
 from resnet_course.probes.lesions import choose_blocks, lesion, lesion_table, removable_blocks, swap_blocks
-from resnet_course.probes.measurements import MEASUREMENTS
 from resnet_course.probes.path_lengths import gradient_by_path_length
+from resnet_course.probes.plans import MEASUREMENTS
 from resnet_course.probes.recording import load_measurement, record_measurements
-from resnet_course.probes.responses import branch_shares, response_std
+from resnet_course.probes.responses import branch_shares, dead_channels, response_std, signal_by_layer
+from resnet_course.probes.sweeps import best_inside, best_rate, of_network
 from resnet_course.probes.variants import blocks_of, build_kind, insert_zero_blocks
 
 __all__ = [
     "MEASUREMENTS",
     "LineNet",
     "autocorrelation",
+    "best_inside",
+    "best_rate",
     "blocks_of",
     "branch_shares",
     "build_kind",
     "choose_blocks",
+    "dead_channels",
     "filter_normalised_direction",
     "freeze_batchnorm",
     "gradient_by_path_length",
@@ -38,9 +42,11 @@ __all__ = [
     "lesion_table",
     "load_measurement",
     "loss_surface",
+    "of_network",
     "record_measurements",
     "removable_blocks",
     "response_std",
+    "signal_by_layer",
     "swap_blocks",
     "weight_layers",
 ]

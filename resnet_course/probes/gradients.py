@@ -10,7 +10,7 @@ Santurkar, Tsipras, Ilyas, Madry 2018, "How Does Batch Normalization Help Optimi
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -44,23 +44,43 @@ def gradient_norms(model: nn.Module, images: torch.Tensor, labels: torch.Tensor)
     >>> list(gradient_norms(model, torch.rand(3, 4), torch.tensor([0, 1, 0])))
     ['0', '1']
     """
-    return {name: gradient.norm().item() for name, gradient in _weight_gradients(model, images, labels).items()}
+    model, layers = _in_training(model), list(weight_layers(model))
+    gradients = dict(zip(_names(model), _gradients(model, images, labels), strict=True))
+    return {name: gradients[f"{name}.weight"].norm().item() for name in layers}
 
 
-def _weight_gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    model = copy.deepcopy(model).train()  # a copy, since a pass in training mode moves BatchNorm's running statistics
-    layers = weight_layers(model)
+def _in_training(model: nn.Module) -> nn.Module:
+    """A copy, since a pass in training mode moves BatchNorm's running statistics."""
+    return copy.deepcopy(model).train()
+
+
+def _names(model: nn.Module) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def _gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+    """Of the loss with respect to each parameter, in float64: squares of tiny float32 numbers would be 0."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     loss = F.cross_entropy(model(images), labels)
-    return dict(zip(layers, torch.autograd.grad(loss, [layer.weight for layer in layers.values()]), strict=True))
+    return [gradient.double() for gradient in torch.autograd.grad(loss, parameters)]
+
+
+def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.detach().double().flatten() for tensor in tensors])
+
+
+def _direction(vectors: torch.Tensor) -> torch.Tensor:
+    """Along the last dimension of length 1, however short the vectors are in float64; zeros stay zeros."""
+    return F.normalize(vectors.double(), dim=-1, eps=1e-300)
 
 
 def gradient_agreement(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, step_sizes: Sequence[float]
 ) -> list[float]:
-    """How right the gradient still is after a step along it: the cosine between old and new gradient.
+    """How right the gradient still is after a step against it: the cosine between old and new gradient.
 
-    A step of size s moves each layer's weights W against their gradient by s·‖W‖. The cosine is taken layer by layer
-    and then averaged over the layers that have a gradient: 1 is "the same direction", 0 is "unrelated".
+    All parameters together are one vector θ, from which a step of size s takes s·‖θ‖ in the gradient's direction.
+    A cosine of 1 is "the same direction", 0 is "unrelated".
 
     Shapes: images (N, …) float32, labels (N,) int64.
 
@@ -70,20 +90,56 @@ def gradient_agreement(
     >>> print(f"{gradient_agreement(model, torch.rand(3, 4), torch.tensor([0, 1, 0]), [0.0])[0]:.3f}")
     1.000
     """
-    # Directions in float64: the gradients of a deep network can be too small for their squares in float32.
-    gradients = _weight_gradients(model, images, labels)
-    before = {name: F.normalize(g.double().flatten(), dim=0) for name, g in gradients.items() if g.any()}
+    model = _in_training(model)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    start = [parameter.detach().clone() for parameter in parameters]
+    before = _direction(_flat(_gradients(model, images, labels)))
     agreements = []
     for size in step_sizes:
-        moved = copy.deepcopy(model)
         with torch.no_grad():
-            for name, direction in before.items():
-                weight = weight_layers(moved)[name].weight
-                weight -= size * weight.norm() * direction.view_as(weight).float()
-        after = _weight_gradients(moved, images, labels)
-        cosines = [direction @ F.normalize(after[name].double().flatten(), dim=0) for name, direction in before.items()]
-        agreements.append(torch.stack(cosines).mean().item())
+            moved = _flat(start) - size * _flat(start).norm() * before
+            for parameter, value in zip(parameters, moved.split([p.numel() for p in parameters]), strict=True):
+                parameter.copy_(value.view_as(parameter))
+        agreements.append((before @ _direction(_flat(_gradients(model, images, labels)))).item())
     return agreements
+
+
+def hessian_range(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, iterations: int = 12
+) -> tuple[float, float]:
+    """The smallest and the largest eigenvalue of the loss's Hessian over all parameters, by Lanczos iterations.
+
+    In training mode and float64. Gradient descent with a fixed rate is stable where the rate is below 2 / the largest.
+    Between two kinks of its ReLUs a network is smooth, and the Hessian knows of no kink: what they add to the
+    curvature over a step of some length is not in it.
+
+    Shapes: images (N, …), labels (N,) int64.
+
+    Source: Golub and Van Loan, "Matrix Computations", section 10.1; Cohen et al. 2021,
+    https://arxiv.org/abs/2103.00065, section 2, for the rate.
+
+    >>> model = nn.Linear(1, 2, bias=False)  # of two outputs only the difference counts, so one eigenvalue is 0
+    >>> smallest, largest = hessian_range(model, torch.tensor([[2.0]]), torch.tensor([0]))
+    >>> abs(smallest) < 1e-9 < largest
+    True
+    """
+    model = _in_training(model).double()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    loss = F.cross_entropy(model(images.double()), labels)
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, create_graph=True)])
+    basis = [_direction(torch.randn(len(gradient), generator=torch.Generator().manual_seed(0)))]
+    products: list[torch.Tensor] = []
+    while len(products) < iterations:
+        products.append(_flat(torch.autograd.grad(gradient @ basis[-1], parameters, retain_graph=True)))
+        rest = products[-1]
+        for vector in [*basis, *basis]:  # twice, or rounding leaves a part of the directions that it has been along
+            rest = rest - (vector @ rest) * vector
+        if rest.norm() <= 1e-9 * products[-1].norm():
+            break  # all directions that matter are there
+        basis.append(_direction(rest))
+    projected = torch.stack(basis[: len(products)]) @ torch.stack(products).T
+    eigenvalues = torch.linalg.eigvalsh((projected + projected.T) / 2)
+    return eigenvalues[0].item(), eigenvalues[-1].item()
 
 
 def freeze_batchnorm(model: nn.Module, images: torch.Tensor) -> nn.Module:
@@ -147,6 +203,15 @@ def autocorrelation(values: torch.Tensor, max_lag: int) -> torch.Tensor:
     return (torch.stack(products) / centred.square().sum()).float()
 
 
+def cosines(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The cosine between the rows of the same place, in float64, so that tiny gradients count: (N, D) twice → (N,).
+
+    >>> cosines(torch.tensor([[1e-30, 0.0]]), torch.tensor([[2e-30, 0.0]]))
+    tensor([1.], dtype=torch.float64)
+    """
+    return (_direction(one) * _direction(other)).sum(1)
+
+
 def mean_cosine(gradients: torch.Tensor) -> float:
     """The mean cosine between the gradients at two different inputs, over all pairs: (N, D) → one number.
 
@@ -155,7 +220,7 @@ def mean_cosine(gradients: torch.Tensor) -> float:
     >>> mean_cosine(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
     0.0
     """
-    n, directions = len(gradients), F.normalize(gradients.double(), dim=1)
+    n, directions = len(gradients), _direction(gradients)
     # |Σ u|² holds each pair twice, and each direction with itself once.
     return ((directions.sum(0).square().sum() - directions.square().sum()) / (n * (n - 1))).item()
 

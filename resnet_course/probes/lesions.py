@@ -5,7 +5,7 @@ https://arxiv.org/abs/1605.06431, section 4.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -128,3 +128,15 @@ def swap_blocks(model: nn.Module, swaps: int, generator: torch.Generator) -> nn.
         model.set_submodule(first, other)
         model.set_submodule(second, one)
     return model
+
+
+def rank_correlation(order: Sequence[int]) -> float:
+    """Kendall's τ of an order with the numbers in order: 1 for the same, 0 for a random one, -1 for the reverse.
+
+    Source: Veit et al. 2016, section 4.3, figure 5 b.
+
+    >>> rank_correlation([0, 1, 2]), rank_correlation([2, 1, 0]), rank_correlation([1, 0, 2])
+    (1.0, -1.0, 0.3333333333333333)
+    """
+    pairs = [1 if a < b else -1 for i, a in enumerate(order) for b in order[i + 1 :]]
+    return sum(pairs) / len(pairs)

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from resnet_course.probes.measurements import MEASUREMENTS, Unit
+from resnet_course.probes.plans import MEASUREMENTS
+from resnet_course.probes.sweeps import Plan, Unit
 from resnet_lib.environment import describe_environment
 from resnet_lib.files import make_folder, set_aside, write_whole
 from resnet_lib.parallel import one_per_core
@@ -36,12 +37,12 @@ def record_measurements(out: str | Path, names: Iterable[str] = tuple(MEASUREMEN
 
 
 def _record(name: str, path: Path) -> Path:
-    measure, units = MEASUREMENTS[name]
+    measure, planned = MEASUREMENTS[name]
+    plan: Plan = planned if callable(planned) else lambda rows: planned
     about = inspect.getdoc(measure) or ""
     environment = describe_environment(torch.device("cpu"))
     content = {"format": FORMAT, "name": name, "about": about, "environment": environment}
-    rows = _rows_to_keep(path, environment, units)
-    done = [row["unit"] for row in rows]
+    rows = _rows_to_keep(path, environment, plan)
     writing = threading.Lock()
 
     def run(unit: Unit) -> None:
@@ -49,13 +50,21 @@ def _record(name: str, path: Path) -> Path:
         result = measure(**unit)
         with writing:
             rows.append({"unit": unit, "seconds": round(time.perf_counter() - start, 1), **rounded(result)})
-            rows.sort(key=lambda row: units.index(row["unit"]))
+            order = plan(rows)
+            rows.sort(key=lambda row: order.index(row["unit"]))
             write_whole(path, _as_text(content, rows).encode())
             bar.update()
 
-    with tqdm(total=len(units), initial=len(rows), desc=name) as bar:
-        one_per_core(run, [unit for unit in units if unit not in done])
+    with tqdm(initial=len(rows), desc=name) as bar:
+        while todo := _missing(plan(rows), rows):
+            bar.total = len(rows) + len(todo)
+            one_per_core(run, todo[: torch.get_num_threads()])  # no more: what comes out may change the plan
     return path
+
+
+def _missing(units: list[Unit], rows: list[dict[str, Any]]) -> list[Unit]:
+    done = [row["unit"] for row in rows]
+    return [unit for unit in units if unit not in done]
 
 
 def _as_text(content: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -64,7 +73,7 @@ def _as_text(content: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     return f'{json.dumps(content, indent=1)[:-2]},\n "rows": [\n{lines}\n]}}\n'
 
 
-def _rows_to_keep(path: Path, environment: dict[str, Any], units: list[Unit]) -> list[dict[str, Any]]:
+def _rows_to_keep(path: Path, environment: dict[str, Any], plan: Plan) -> list[dict[str, Any]]:
     """What a file holds of these units; a file that can't be continued is set aside."""
     if not path.exists():
         return []
@@ -78,6 +87,7 @@ def _rows_to_keep(path: Path, environment: dict[str, Any], units: list[Unit]) ->
         aside = set_aside(path)
         warnings.warn(f"{error}; it is now {aside.name}, and the measurement is made anew", stacklevel=3)
         return []
+    units = plan(content["rows"])
     return [row for row in content["rows"] if row["unit"] in units]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from resnet_course.probes.gradients import mean_cosine
 from resnet_course.probes.variants import blocks_of, last_norm
 
 
@@ -49,6 +50,50 @@ def branch_shares(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
     names = [f"{name}.{part}" for name, norm in ends.items() for part in (norm, "downsample")]
     sizes = {name: output.norm() for name, output in _run_and_watch(model, images, names).items()}
     return {name: (sizes[f"{name}.{norm}"] / sizes[f"{name}.downsample"]).item() for name, norm in ends.items()}
+
+
+def dead_channels(model: nn.Module, images: torch.Tensor) -> list[float]:
+    """Of each ReLU in a block, in order, the share of channels in which it is 0 everywhere, for all the images.
+
+    In training mode, so BatchNorm takes the images' own statistics. Through a dead channel no gradient passes.
+
+    Shapes: images (N, C, H, W) → two numbers a basic block.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> dead_channels(cifar_resnet(8, "none", in_channels=1), torch.rand(4, 1, 8, 8))
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    return [(output.amax((0, 2, 3)) <= 0).double().mean().item() for output in _relu_outputs(model, images)]
+
+
+def signal_by_layer(model: nn.Module, images: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Behind each ReLU in a block: how alike two images' features are, and how many dimensions all of them fill.
+
+    The likeness is the mean cosine over all pairs of images. The dimensions are Roy and Vetterli's effective rank of
+    the features, the exponential of the entropy of their singular values' shares. In training mode.
+
+    Shapes: images (N, C, H, W) → two numbers a basic block, twice.
+
+    Source: Schoenholz et al. 2017, https://arxiv.org/abs/1611.01232, for the likeness; Daneshmand et al. 2020,
+    https://arxiv.org/abs/2003.01652, for the rank.
+    """
+    likeness, rank = [], []
+    for output in _relu_outputs(model, images):
+        features = output.flatten(1).double()
+        likeness.append(mean_cosine(features))
+        shares = torch.linalg.svdvals(features)
+        shares = shares[shares > 0] / shares.sum()
+        rank.append(torch.special.entr(shares).sum().exp().item())
+    return likeness, rank
+
+
+@torch.no_grad()
+def _relu_outputs(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    model, outputs = copy.deepcopy(model).train(), []
+    for block in blocks_of(model).values():
+        block.relu.register_forward_hook(lambda module, inputs, output: outputs.append(output.clone()))
+    model(images)
+    return outputs
 
 
 @torch.no_grad()

@@ -4,12 +4,15 @@ Sources
 -------
 Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 5.1: the last BatchNorm of a branch starts at zero.
 Mishkin, Matas 2016, "All you need is a good init", https://arxiv.org/abs/1511.06422, algorithm 1: unit responses.
+Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, https://arxiv.org/abs/1806.05393: delta-orthogonal kernels.
 Hardt, Ma 2017, https://arxiv.org/abs/1611.04231: a layer should express the identity easily.
 Zhang, Dauphin, Ma 2019, "Fixup Initialization", https://arxiv.org/abs/1901.09321: no BatchNorm, weaker branches.
 De, Smith 2020, https://arxiv.org/abs/2002.10444: BatchNorm makes branches weaker; SkipInit's factor does so without.
 """
 
 import copy
+import re
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -66,12 +69,31 @@ def insert_zero_blocks(model: nn.Module, count: int) -> nn.Module:
     return model
 
 
-def _near_identity(model: nn.Module, images: torch.Tensor) -> None:
-    """Every convolution of a block starts as the identity and a tenth of the weights that it was drawn with."""
-    for conv in (module for block in blocks_of(model).values() for module in block.modules()):
-        if isinstance(conv, nn.Conv2d):
-            with torch.no_grad():
-                conv.weight.copy_(nn.init.dirac_(torch.empty_like(conv.weight)) + 0.1 * conv.weight)
+def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
+    """Those of the blocks."""
+    modules = [module for block in blocks_of(model).values() for module in block.modules()]
+    return [module for module in modules if isinstance(module, nn.Conv2d)]
+
+
+@torch.no_grad()
+def _near_identity(model: nn.Module, images: torch.Tensor, noise: float = 0.1) -> None:
+    """Every convolution of a block starts as the identity and a share of the weights that it was drawn with."""
+    for conv in _convolutions(model):
+        conv.weight.copy_(nn.init.dirac_(torch.empty_like(conv.weight)) + noise * conv.weight)
+
+
+@torch.no_grad()
+def _delta_orthogonal(model: nn.Module, images: torch.Tensor) -> None:
+    """Every kernel of a block is 0 but for its centre, where a random orthogonal matrix times √2 (for ReLU) stands."""
+    for conv in _convolutions(model):
+        nn.init.zeros_(conv.weight)
+        nn.init.orthogonal_(conv.weight[:, :, 1, 1], gain=2**0.5)
+
+
+def _leaky(model: nn.Module, images: torch.Tensor, slope: float) -> None:
+    """The blocks' ReLUs let so much of what is negative through: 0 is ReLU, 1 makes the blocks linear."""
+    for block in blocks_of(model).values():
+        block.register_module("relu", nn.LeakyReLU(slope))
 
 
 def _no_batchnorm(model: nn.Module, images: torch.Tensor) -> None:
@@ -144,9 +166,11 @@ def _identity_projections(model: nn.Module, images: torch.Tensor) -> None:
 
 SHORTCUTS = {"plain": "none", "residual": "A", "projections": "C"}
 # What is done, in the order of the name, to a network that is drawn, given images to look at.
-CHANGES = {
+CHANGES: dict[str, Callable[..., None]] = {
     "zero-gamma": lambda model, images: zero_last_batchnorm(model),
     "near identity": _near_identity,
+    "delta-orthogonal": _delta_orthogonal,
+    "leaky": _leaky,
     "no BN": _no_batchnorm,
     "small weights": _small_weights,
     "unit responses": _unit_responses,
@@ -156,23 +180,28 @@ CHANGES = {
     "SkipInit": lambda model, images: _scale_branches(model, 0.0, learned=True),
 }
 KINDS = (
-    *SHORTCUTS,
-    "residual, zero-gamma",
+    "plain",
+    "residual",
+    "residual, no BN, scaled",
+    "plain, no BN, near identity",
     "plain, near identity",
-    "plain, no BN, small weights",
+    "residual, no BN, SkipInit",
+    "residual, no BN",
+    "residual, zero-gamma",
+    "plain, delta-orthogonal",
+    "projections",
+    "plain, no BN, delta-orthogonal",
     "plain, no BN",
     "plain, no BN, unit responses",
-    "plain, no BN, near identity",
-    "residual, no BN",
-    "residual, no BN, scaled",
-    "residual, no BN, SkipInit",
+    "plain, no BN, small weights",
 )
 
 
-def build_kind(kind: str, depth: int, seed: int, images: torch.Tensor) -> nn.Module:
-    """A network of one of the `KINDS`, the paper's for small images with width 8 and 10 classes, as its seed draws it.
+def build_kind(kind: str, depth: int, seed: int, images: torch.Tensor, width: int = 8) -> nn.Module:
+    """A network of one kind, the paper's for small images with 10 classes, as its seed draws it.
 
-    The name of a kind is a key of `SHORTCUTS`, and keys of `CHANGES` behind commas.
+    The name of a kind, such as those of `KINDS`, is a key of `SHORTCUTS`, and keys of `CHANGES` behind commas, which
+    may end with a number: the share of noise in "near identity 0.3", the slope in "leaky 0.3".
 
     Shapes: images (N, C, H, W), such as the network will be trained on.
 
@@ -185,7 +214,8 @@ def build_kind(kind: str, depth: int, seed: int, images: torch.Tensor) -> nn.Mod
     """
     shortcut, *changes = kind.split(", ")
     with seeded(seed):
-        model = cifar_resnet(depth, SHORTCUTS[shortcut], width=8, in_channels=images.shape[1])
+        model = cifar_resnet(depth, SHORTCUTS[shortcut], width=width, in_channels=images.shape[1])
         for change in changes:
-            CHANGES[change](model, images)
+            name, *number = re.split(r" (?=[\d.]+$)", change)
+            CHANGES[name](model, images, *map(float, number))
     return model

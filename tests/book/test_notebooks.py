@@ -5,6 +5,7 @@ import inspect
 import re
 import textwrap
 
+import comparisons
 import nbformat
 import pytest
 import style
@@ -118,3 +119,15 @@ def test_long_run_of_chapter_1_is_quoted_as_recorded():
     records = load_records(ROOT / "book" / "results" / "digits-long")
     one, two, three = (f"{record.train_error:.1f}" for record in records)
     assert f"{one}, {two} and {three} %" in read(CHAPTERS[0]).cells[-1].source
+
+
+@pytest.mark.parametrize(("chapter", "words", "sweeps"), comparisons.COMPARISONS)
+def test_what_is_said_of_two_ways_of_training_rests_on_a_sweep_with_the_best_rate_inside(chapter, words, sweeps):
+    assert not list(comparisons.problems(chapter, words, sweeps))
+
+
+def test_a_comparison_without_its_words_or_with_the_best_rate_at_an_edge_is_told():
+    name, rows = comparisons.OPTION_C
+    edge = [row for row in rows if row["unit"]["lr"] <= 0.1]
+    told = list(comparisons.problems("04_shortcuts", "words that nobody wrote", [(name, rows), (name, edge)]))
+    assert len(told) == 2 and "do not stand" in told[0] and "at the edge of its sweep" in told[1]

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from resnet_course import probes
-from resnet_course.probes.gradients import gradient_agreement, mean_cosine
+from resnet_course.probes.gradients import cosines, gradient_agreement, hessian_range, mean_cosine
+from resnet_course.probes.lesions import rank_correlation
+from resnet_course.probes.plans import DOSES
 from resnet_course.probes.variants import KINDS
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
 from resnet_lib.datasets import Dataset
@@ -100,6 +102,9 @@ def plane(model: nn.Module) -> tuple:
 PROBES = {
     "gradient_norms": lambda model: probes.gradient_norms(model, images(), LABELS),
     "gradient_agreement": lambda model: gradient_agreement(model, images(), LABELS, [0.1]),
+    "hessian_range": lambda model: hessian_range(model, images(), LABELS, iterations=2),
+    "dead_channels": lambda model: probes.dead_channels(model, images()),
+    "signal_by_layer": lambda model: probes.signal_by_layer(model, images()),
     "freeze_batchnorm": lambda model: probes.freeze_batchnorm(model, images()),
     "input_gradients": lambda model: probes.input_gradients(probes.freeze_batchnorm(model, images()), images()),
     "gradient_by_path_length": lambda model: probes.gradient_by_path_length(copy.deepcopy(model), images(), LABELS),
@@ -145,7 +150,8 @@ def test_gradient_norms_see_batchnorm_as_in_training():
     model = network()
     trained = copy.deepcopy(model).train()
     F.cross_entropy(trained(images()), LABELS).backward()
-    assert probes.gradient_norms(model, images(), LABELS)["conv1"] == trained.conv1.weight.grad.norm().item()
+    expected = trained.conv1.weight.grad.double().norm().item()
+    assert probes.gradient_norms(model, images(), LABELS)["conv1"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_gradient_keeps_its_direction_up_to_the_minimum_and_turns_round_behind_it():
@@ -157,8 +163,48 @@ def test_a_gradient_keeps_its_direction_up_to_the_minimum_and_turns_round_behind
     nn.init.ones_(model[0].weight)
     three = gradient_agreement(model, torch.ones(3, 1), torch.tensor([0, 0, 1]), [0.01, 5.0])
     assert three == pytest.approx([1.0, -1.0], abs=1e-4)
-    model = linear_chain(1.0, 0.0)  # no gradient reaches the first layer, which then does not count
-    assert gradient_agreement(model, torch.rand(1, 4), torch.tensor([0]), [0.0]) == pytest.approx([1.0], abs=1e-4)
+
+
+def test_the_agreement_moves_and_counts_every_parameter_that_trains():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    x, labels = torch.randn(8, 2, generator=generator()), torch.tensor([0, 1] * 4)
+    parameters = list(model.parameters())
+    before = torch.cat([g.flatten() for g in torch.autograd.grad(F.cross_entropy(model(x), labels), parameters)])
+    length = torch.cat([p.flatten() for p in parameters]).norm()
+    moved, place = copy.deepcopy(model), 0
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            step = before[place : (place := place + parameter.numel())].view_as(parameter)
+            parameter -= 0.2 * length * step / before.norm()
+    after = torch.autograd.grad(F.cross_entropy(moved(x), labels), list(moved.parameters()))
+    expected = F.cosine_similarity(before, torch.cat([g.flatten() for g in after]), dim=0).item()
+    assert gradient_agreement(model, x, labels, [0.2]) == pytest.approx([expected], abs=1e-5)
+
+
+def test_gradients_too_small_for_float32_squares_keep_their_norms_and_directions():
+    model, x = linear_chain(*[1e-4] * 9), torch.ones(2, 4)
+    first = probes.gradient_norms(model, x, torch.tensor([0, 1]))["0"]
+    assert first == pytest.approx(1e-32 * (0.5**2 * 2 * 4) ** 0.5, rel=1e-3)
+    tiny = torch.tensor([[3e-30, 0.0], [0.0, 1e-30], [-2e-30, 0.0]])
+    assert cosines(tiny, tiny[[0, 0, 0]]).tolist() == pytest.approx([1, 0, -1])
+    assert mean_cosine(tiny) == pytest.approx(-1 / 3)
+
+
+def test_the_hessian_range_of_a_small_network_is_that_of_its_whole_hessian():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+    x, labels = torch.randn(6, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def loss(flat):
+        parts = flat.split([value.numel() for value in values])
+        replaced = {name: part.view_as(value) for name, part, value in zip(names, parts, values, strict=True)}
+        return F.cross_entropy(torch.func.functional_call(model, replaced, (x,)), labels)
+
+    whole = torch.autograd.functional.hessian(loss, torch.cat([value.detach().flatten() for value in values]))
+    eigenvalues = torch.linalg.eigvalsh(whole.double())
+    expected = [eigenvalues[0].item(), eigenvalues[-1].item()]
+    assert hessian_range(model, x, labels, iterations=17) == pytest.approx(expected, rel=1e-3)
 
 
 def test_frozen_batchnorm_holds_the_mean_and_variance_of_the_images_and_treats_each_by_itself():
@@ -284,6 +330,13 @@ def test_swaps_move_blocks_within_their_stage_only():
         assert name == "layer1" or places[0] == 0, "the block that changes the shape stays"
 
 
+@pytest.mark.parametrize(
+    ("order", "tau"), [([0, 1, 2, 3], 1), ([3, 2, 1, 0], -1), ([1, 0, 3, 2], 1 / 3), ([2, 0, 1], -1 / 3)]
+)
+def test_rank_correlation_counts_pairs_in_order_less_those_that_are_not(order, tau):
+    assert rank_correlation(order) == pytest.approx(tau)
+
+
 # Path lengths
 
 
@@ -328,6 +381,21 @@ def test_the_share_of_a_branch_that_adds_a_constant_to_ones_is_the_constant(bloc
     ones = torch.ones(2, block.expansion, 3, 3)
     assert probes.branch_shares(nn.Sequential(adds(constant, block)), ones) == pytest.approx({"0": constant})
     assert probes.branch_shares(network(shortcut="none"), images()) == {}, "plain blocks have none"
+
+
+def test_dead_channels_likeness_and_rank_behind_the_relus_of_a_block():
+    block = BasicBlock(4, 4, shortcut="none")
+    block.bn1 = block.bn2 = nn.Identity()
+    nn.init.dirac_(block.conv1.weight)
+    nn.init.dirac_(block.conv2.weight)
+    block.conv1.weight.data[0] *= -1  # channel 0 is positive, so it dies at once; later channel 1 does, too
+    block.conv2.weight.data[1] *= -1
+    one_hot = torch.eye(4).view(4, 4, 1, 1).expand(4, 4, 3, 3) + 0.0
+    assert probes.dead_channels(nn.Sequential(block), one_hot) == [0.25, 0.5]
+    likeness, rank = probes.signal_by_layer(nn.Sequential(block), one_hot)
+    assert likeness == pytest.approx([0, 0]) and rank == pytest.approx([3, 2])
+    likeness, rank = probes.signal_by_layer(nn.Sequential(block), torch.ones(5, 4, 3, 3))
+    assert likeness == pytest.approx([1, 1]) and rank == pytest.approx([1, 1])
 
 
 # The loss around the weights
@@ -384,7 +452,7 @@ def convolutions(kind: str) -> list[nn.Conv2d]:
     return [module for module in probes.build_kind(kind, 14, 0, images()).modules() if isinstance(module, nn.Conv2d)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *DOSES])
 def test_every_kind_has_its_depth_runs_repeats_and_has_batchnorm_unless_its_name_says_no(kind):
     models = [probes.build_kind(kind, 14, seed, images()) for seed in (0, 0, 1)]
     assert len(probes.weight_layers(models[0])) == 14 and models[0](images()).shape == (6, 10)
@@ -417,10 +485,26 @@ def test_projections_lose_their_batchnorm_and_start_as_the_identity_where_the_sh
     assert isinstance(model.layer2[0].downsample[1], nn.BatchNorm2d), "not where the shape changes"
 
 
-@pytest.mark.parametrize("kind", ["plain, near identity", "plain, no BN, near identity"])
-def test_near_the_identity_is_a_tenth_of_the_weights_as_drawn(kind):
+@pytest.mark.parametrize(
+    ("kind", "noise"),
+    [("plain, near identity", 0.1), ("plain, no BN, near identity", 0.1), ("plain, near identity 0.5", 0.5)],
+)
+def test_near_the_identity_is_a_share_of_the_weights_as_drawn(kind, noise):
     for drawn, near in list(zip(convolutions("plain"), convolutions(kind), strict=True))[1:]:
-        assert torch.allclose(near.weight, nn.init.dirac_(torch.empty_like(near.weight)) + 0.1 * drawn.weight)
+        assert torch.allclose(near.weight, nn.init.dirac_(torch.empty_like(near.weight)) + noise * drawn.weight)
+
+
+def test_delta_orthogonal_kernels_are_a_centre_that_keeps_lengths_times_root_2():
+    for conv in convolutions("plain, delta-orthogonal")[1:]:
+        centre = conv.weight[:, :, 1, 1]
+        assert conv.weight.square().sum().item() == pytest.approx(centre.square().sum().item())
+        assert torch.allclose(centre.T @ centre, 2 * torch.eye(conv.in_channels), atol=1e-5)
+
+
+def test_a_leaky_slope_of_1_makes_blocks_linear():
+    block = probes.build_kind("plain, leaky 1.0", 14, 0, images()).eval().layer1[0]
+    x = torch.randn(2, 8, 6, 6, generator=generator())
+    assert torch.allclose(block(-x), -block(x), atol=1e-5)
 
 
 def test_unit_responses_have_deviation_1():

@@ -18,6 +18,7 @@ from resnet_course.probes import (
     removable_blocks,
 )
 from resnet_course.probes.recording import rounded
+from resnet_course.probes.sweeps import best_inside, best_rate, next_units
 from resnet_lib.datasets import load_dataset
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import results_folder
@@ -106,20 +107,54 @@ def test_numbers_are_rounded_and_those_that_are_not_finite_become_none():
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_every_measurement_is_the_one_that_the_book_has_on_record(name):
-    measure, units = MEASUREMENTS[name]
+    measure, planned = MEASUREMENTS[name]
     content = load_measurement(results_folder("probes") / f"{name}.json")
-    assert [row["unit"] for row in content["rows"]] == units
+    units = [row["unit"] for row in content["rows"]]
+    plan = planned(content["rows"]) if callable(planned) else planned
+    assert units == [unit for unit in plan if unit in units], "what the plan asks for, in its order"
+    assert callable(planned) or units == planned, "a sweep may go on, anything else is complete"
     assert content["about"].splitlines()[0] == measure.__doc__.splitlines()[0]
     assert len({json.dumps(unit, sort_keys=True) for unit in units}) == len(units)
     assert len({unit["seed"] for unit in units}) >= 3, "no claim from fewer than three seeds"
+
+
+def swept(errors: dict[float, float]) -> list[dict]:
+    return [{"unit": {"k": 1, "lr": lr, "seed": 0}, "train_error": e, "loss": 1.0} for lr, e in errors.items()]
+
+
+@pytest.mark.parametrize(
+    ("errors", "best"),
+    [
+        ({1: 5, 2: 3, 5: 4}, (2, True)),
+        ({1: 5, 2: 3}, (2, False)),
+        ({1: 2, 2: 3, 5: None}, (1, False)),
+        ({1: 2}, (1, False)),
+    ],
+)
+def test_the_best_rate_is_inside_only_between_two_that_are_worse(errors, best):
+    assert best_rate(swept(errors)) == best
+    with pytest.raises(ValueError, match="1 of 3 seeds" if best[1] else "at the edge"):
+        best_inside(swept(errors))
+
+
+def test_a_sweep_goes_on_at_an_edge_as_far_as_it_may_and_then_takes_the_other_seeds():
+    def plan(errors):
+        return [(unit["lr"], unit["seed"]) for unit in next_units(swept(errors), {"k": 1}, [0.1, 0.2], (0.02, 0.5))]
+
+    assert plan({}) == plan({0.1: 5}) == [(0.1, 0), (0.2, 0)]
+    assert plan({0.1: 5, 0.2: 3}) == [(0.1, 0), (0.2, 0), (0.5, 0)]
+    assert plan({0.1: 3, 0.2: 4}) == [(0.1, 0), (0.2, 0), (0.05, 0)]
+    at_limit = [(0.1, 0), (0.2, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
+    assert plan({0.1: 5, 0.2: 3, 0.5: 1}) == at_limit
+    assert plan({0.1: 5, 0.2: 3, 0.5: 4})[-2:] == [(0.2, 1), (0.2, 2)]
 
 
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
         ("starts", {"kind": "residual", "depth": 8, "seed": 0}),
-        ("gradients", {"kind": "plain", "depth": 8, "seed": 0, "lr": 0.1}),
-        ("training", {"kind": "residual, zero-gamma", "depth": 8, "seed": 0, "lr": 0.1}),
+        ("trained", {"kind": "plain", "depth": 14, "seed": 0, "lr": 0.1}),
+        ("sweeps", {"kind": "residual, zero-gamma", "depth": 8, "width": 4, "epochs": 1, "seed": 0, "lr": 0.1}),
         ("even_steps", {"kind": "plain", "depth": 8, "seed": 0, "lr": 0.02}),
         ("orderings", {"ordering": "full pre-activation", "depth": 8, "seed": 0, "lr": 0.1}),
         ("identity", {"blocks": 1, "shortcut": "A", "lr": 0.1, "seed": 0, "steps": 3}),
@@ -152,7 +187,7 @@ def test_the_errors_of_the_lesions_stand_in_the_order_of_the_masks(monkeypatch, 
 
 def test_learning_the_identity_gets_nearer_repeats_and_may_diverge():
     def error(shortcut, steps, seed=0, lr=0.1):
-        return measurements.measure_identity(1, shortcut, lr, seed, steps, channels=2)["error"]
+        return measurements.measure_identity(1, shortcut, lr, seed, steps, channels=2)["train_error"]
 
     assert error("A", 60) < 0.2 * error("A", 1)
     assert error("none", 3) == error("none", 3) != error("none", 3, seed=1)
