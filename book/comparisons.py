@@ -52,6 +52,12 @@ COMPARISONS: list[tuple[str, str, list[tuple[str, Rows]]]] = [
         [probe("residual, no BN, SkipInit"), probe("plain, no BN, near identity")],
     ),
     ("09_why_it_works", "Plain-56 trains without a single shortcut", [probe("plain, near identity")]),
+    ("09_why_it_works", "Delta-orthogonal kernels", [probe("plain, delta-orthogonal")]),
+    (
+        "09_why_it_works",
+        "with half of the usual noise it fails. A second way is to bend the ReLU less",
+        [probe(kind) for kind in ("plain, near identity 0.5", "plain, leaky 0.3", "plain, leaky 0.6")],
+    ),
     (
         "09_why_it_works",
         "with steps of even size",
