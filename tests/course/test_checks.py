@@ -345,6 +345,8 @@ BOTTLENECK_MISTAKES = {
      {CONVOLUTIONS: "convolution 2 (conv2) is 3×3 from 12 to 12 channels with stride 1; it should"}),
     "second ReLU missing": ([("self.relu(self.bn2(self.conv2(out)))", "self.bn2(self.conv2(out))")],
      {STEPS: "no ReLU between convolution 2 (conv2) and convolution 3 (conv3)"}),
+    "an array for the expansion": ([("expansion = 4", "expansion = torch.tensor([4, 4])")],
+     {"expansion": "expansion = tensor([4, 4]); it should be 4"}),
     "a basic block": ([(BOTTLENECK, BASIC)],
      {CONVOLUTIONS: "there are 3×3, 3×3; there should be 1×1, 3×3, 1×1", "output": "", "expansion": "be 4"}),
 }  # fmt: skip

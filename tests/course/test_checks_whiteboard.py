@@ -104,6 +104,7 @@ FOLD_MISTAKES = {
      {RETURNS: "still holds a BatchNorm"}),
     "a number returned": ([("return folded", "return 3")], {RETURNS: "an object of type int"}),
     "no tensors": ([("return folded", "return 3, 4")], {RETURNS: "must both be tensors"}),
+    "nothing twice": ([("return folded", "return None, None")], {RETURNS: "must both be tensors"}),
     "an error": ([("return folded", "return folded.wieght")], {"runs": "it fails: AttributeError"}),
     "BatchNorm changed": ([("return folded", "bn.running_mean.zero_(); return folded")],
      {"BatchNorm left as it was": "have changed"}),
