@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from resnet_course.probes import measurements
-from resnet_course.probes.sweeps import LADDER, SEEDS, Plan, Row, Unit, best_rate, next_units, of_network, rates
+from resnet_course.probes.sweeps import SEEDS, Plan, Row, Unit, next_units, rates
 from resnet_course.probes.variants import KINDS
 from resnet_lib.orderings import ORDERINGS
 
@@ -24,21 +24,16 @@ def plan_sweeps(rows: list[Row]) -> list[Unit]:
     def network(kind: str, width: int = 8, epochs: int = 10) -> Unit:
         return {"kind": kind, "depth": 56, "width": width, "epochs": epochs}
 
-    def around_best(kind: str) -> list[float]:
-        base = of_network(rows, network(kind))
-        place = LADDER.index(best_rate(base)[0]) if base else 0
-        return LADDER[max(place - 1, 0) : place + 2] if base else []
-
     sweeps = [
         *((network(kind), rates(0.002, 1)) for kind in JUDGED),
         *((network(kind), rates(0.02, 0.1)) for kind in DOSES[:5]),
         *((network(kind), rates(0.002, 1)) for kind in KINDS[6:10]),
-        *((network(kind, epochs=40), around_best(kind)) for kind in JUDGED),
+        *((network(kind, epochs=40), rates(0.01, 0.5)) for kind in JUDGED),
         *((network(kind), rates(0.005, 0.02)) for kind in DOSES[5:]),
         *((network(kind), rates(0.002, 1)) for kind in KINDS[10:]),
-        *((network(kind, width=width), around_best(kind)) for width in (16, 32) for kind in JUDGED),
+        *((network(kind, width=width), rates(0.01, 0.5)) for width in (16, 32) for kind in JUDGED),
     ]
-    return [unit for net, start in sweeps if start for unit in next_units(rows, net, start, (1e-5, 5))]
+    return [unit for net, start in sweeps for unit in next_units(rows, net, start, (1e-5, 5))]
 
 
 def plan_even_steps(rows: list[Row]) -> list[Unit]:
