@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from explorers import EXPLORERS, Explorer, as_html, block, degradation, depth, lesions
@@ -397,6 +398,29 @@ def test_a_link_to_a_heading_keeps_the_state_and_a_link_to_a_state_opens_it(open
     page.evaluate("location.hash = 'network=34'")
     page.wait_for_function("document.querySelector('.explorer select').value === '34'")
     assert depth_numbers(page) == expected_numbers("34", "B", 224)
+
+
+def test_the_gradient_explorer_hides_what_is_to_be_guessed_and_then_shows_the_record(open_explorer):
+    page = open_explorer("gradient", reduced_motion="reduce")
+    assert not page.locator(".explorer-drawing").is_visible()
+    rows = load_measurement(results_folder("probes") / "trained.json")["rows"]
+    norms = {(row["unit"]["depth"], row["unit"]["kind"], row["unit"]["seed"]): row["norms"] for row in rows}
+    for layers, moment, seed in ((56, "0", 0), (20, "10", 2)):
+        for label, choice in (("Networks", layers), ("When", moment), ("Seed", seed)):
+            page.get_by_label(label).select_option(str(choice))
+        page.get_by_label("Your guess").fill("-3")
+        page.get_by_role("button", name="Play").click()
+        said = page.locator(".explorer [role=status]").first.inner_text()
+        for kind in KINDS:
+            shown = norms[layers, kind, seed][moment][:-1]
+            points = page.locator(f".curve.{kind}").get_attribute("points").split()
+            heights = [-float(point.split(",")[1]) for point in points[::-1]]
+            assert np.corrcoef(heights, np.log10(shown))[0, 1] > 0.999
+            number = float(re.search(rf"([\d.,]+) times in {kind}-{layers}", said)[1].replace(",", ""))
+            assert number == pytest.approx(
+                max(shown[0] / shown[-1], shown[-1] / shown[0] if "1/" in said else 0), rel=0.06
+            )
+    assert page.url.endswith("#depth=20&moment=10&seed=2&guess=-3&played=1")
 
 
 @pytest.mark.parametrize("name", EXPLORERS)

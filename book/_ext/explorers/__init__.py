@@ -23,10 +23,17 @@ from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 from tables import table
 
-from explorers import block, degradation, depth, lesions, train
+from explorers import block, degradation, depth, gradient, lesions, train
 from resnet_lib import figures
 
-EXPLORERS = {"train": train, "block": block, "depth": depth, "lesions": lesions, "degradation": degradation}
+EXPLORERS = {
+    "train": train,
+    "block": block,
+    "depth": depth,
+    "lesions": lesions,
+    "gradient": gradient,
+    "degradation": degradation,
+}
 PICTURES = "book/_generated"
 STATIC = f"{PICTURES}/static"
 
