@@ -23,8 +23,8 @@ TOUCH_ICON = 180  # pixels, as telephones want it
 def address_of_site(repository: str) -> str:
     """Where GitHub shows the pages of a repository; "" while it has no owner.
 
-    >>> address_of_site("https://github.com/Ada/resnet-book")
-    'https://ada.github.io/resnet-book/'
+    >>> address_of_site("https://github.com/Ada/a-book")
+    'https://ada.github.io/a-book/'
     """
     found = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", repository)
     return "" if found is None or found[1] == PLACEHOLDER else f"https://{found[1].lower()}.github.io/{found[2]}/"
