@@ -161,7 +161,7 @@ def test_a_page_has_its_data_its_picture_and_its_own_script_alone(site, name):
 def test_an_explorer_that_is_not_there_is_an_error():
     directive = Explorer.__new__(Explorer)
     directive.arguments, directive.error = ["width"], ValueError
-    with pytest.raises(ValueError, match=r"no explorer 'width'.*block, depth, lesions, degradation"):
+    with pytest.raises(ValueError, match=r"no explorer 'width'.*train, block, depth, lesions, gradient, degradation"):
         directive.run()
 
 
