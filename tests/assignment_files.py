@@ -3,14 +3,14 @@
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 
 import yaml
 from notebook_files import ROOT, read
 
 FOLDER = ROOT / "notebooks" / "assignment"
-SOURCE = FOLDER / "degradation.ipynb"
+STUDENT = FOLDER / "degradation.ipynb"
+SOURCE = FOLDER / "instructor" / "degradation.ipynb"  # which a fork keeps elsewhere
 
 
 @dataclass
@@ -41,9 +41,9 @@ def questions() -> list[Question]:
     return found
 
 
-def load_builder() -> ModuleType:
-    """notebooks/assignment/build.py, which is a script in no package."""
-    spec = importlib.util.spec_from_file_location("build_assignment", FOLDER / "build.py")
+def load_script(name: str) -> ModuleType:
+    """notebooks/assignment/NAME.py, which is a script in no package."""
+    spec = importlib.util.spec_from_file_location(f"{name}_assignment", FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -60,7 +60,3 @@ def solution_lines(text: str) -> Iterator[str]:
             inside = False
         elif (inside or line.endswith("# SOLUTION")) and len(line.strip()) > 12:
             yield line.strip()
-
-
-def folder_text(folder: Path) -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,31 +1,33 @@
-"""The classroom: the assignment, what students hand in, and the report on a class."""
+"""The classroom: the assignment as a student has it, and the report on a class."""
 
 from resnet_course.classroom.assignment import (
-    Grading,
+    Drawing,
+    Refusal,
     Variant,
-    describe_errors,
-    drawn_heights,
-    limit_cells,
+    is_unedited,
+    look_at,
     pack_submission,
+    public_tests,
+    records_folder,
     require,
     require_measured,
     restrict,
-    shows_spread,
     variant,
 )
 from resnet_course.classroom.class_report import make_class_report
 
 __all__ = [
-    "Grading",
+    "Drawing",
+    "Refusal",
     "Variant",
-    "describe_errors",
-    "drawn_heights",
-    "limit_cells",
+    "is_unedited",
+    "look_at",
     "make_class_report",
     "pack_submission",
+    "public_tests",
+    "records_folder",
     "require",
     "require_measured",
     "restrict",
-    "shows_spread",
     "variant",
 ]

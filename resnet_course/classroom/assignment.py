@@ -1,25 +1,27 @@
-"""The assignment: each student's own case, what the automatic tests ask for, and what is handed in.
+"""The assignment as a student has it: a case of their own, what the automatic tests ask for, and what is handed in.
 
 The notebook is notebooks/assignment/degradation.ipynb; its tests run in Otter-Grader, https://otter-grader.readthedocs.io.
 """
 
 import hashlib
-import signal
+import io
+import json
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from resnet_lib.datasets import Dataset
+from resnet_lib.files import write_whole
 from resnet_lib.recipes import check_number
 from resnet_lib.records import Record
 from resnet_lib.training import Run
@@ -106,6 +108,10 @@ def restrict(dataset: Dataset, classes: Sequence[int]) -> Dataset:
 # What the automatic tests ask for
 
 
+class Refusal(str):
+    """Why something that was handed in is not taken, in the place of its value: `require` says so."""
+
+
 def require(names: Mapping[str, Any], *wanted: str) -> None:
     """Refuse a notebook that lacks one of the names that a test asks for.
 
@@ -120,35 +126,49 @@ def require(names: Mapping[str, Any], *wanted: str) -> None:
     for name in wanted:
         if name not in names:
             raise AssertionError(f"`{name}` is not defined: its cell was not run, or ended with an error")
+        if isinstance(names[name], Refusal):
+            raise AssertionError(str(names[name]))
         if names[name] is ...:
             raise AssertionError(f"`{name}` is still `...`: replace the dots by your code")
         if isinstance(names[name], (list, dict)) and not names[name]:
             raise AssertionError(f"`{name}` is empty")
 
 
-def drawn_heights(figure: Figure) -> list[float]:
-    """The heights that a figure shows: of the points of its lines, of its dots and of its bars.
+@dataclass(frozen=True)
+class Drawing:
+    """What a figure shows, as far as it is graded."""
+
+    heights: list[float]  # of the points of its lines, of its dots, bars and level strokes
+    has_spread: bool  # whether it has error bars or a band
+    labels: list[str]  # of its upright axes
+
+    def shows(self, *errors: float) -> bool:
+        """Whether it has a mark at the height of each error."""
+        return all(any(abs(error - height) < 0.01 for height in self.heights) for error in errors)
+
+
+def look_at(figure: "Figure | Drawing") -> Drawing:
+    """What a figure shows.
 
     >>> figure = Figure()
     >>> lines = figure.subplots().plot([8, 56], [0.5, 60.0])
-    >>> drawn_heights(figure)
-    [0.5, 60.0]
+    >>> look_at(figure)
+    Drawing(heights=[0.5, 60.0], has_spread=False, labels=[''])
     """
+    if isinstance(figure, Drawing):
+        return figure
     heights: list[float] = []
     for axes in figure.axes:
-        dots = [artist.get_offsets() for artist in axes.collections if isinstance(artist, PathCollection)]
-        for ys in [*(line.get_ydata() for line in axes.lines), *(np.asarray(places)[:, 1] for places in dots)]:
-            heights += np.asarray(ys, dtype=float).tolist()
-        heights += [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
-    return heights
-
-
-def shows_spread(figure: Figure, runs: Sequence[float]) -> bool:
-    """Whether a figure has error bars or a band, or else a mark at the height of each run."""
+        drawn = axes.collections
+        ys = [line.get_ydata() for line in axes.lines]
+        ys += [np.asarray(dots.get_offsets())[:, 1] for dots in drawn if isinstance(dots, PathCollection)]
+        strokes = [path[:, 1] for lines in drawn if isinstance(lines, LineCollection) for path in lines.get_segments()]
+        ys += [stroke for stroke in strokes if len(stroke) and np.ptp(stroke) == 0]  # an error bar is upright
+        ys += [[bar.get_height()] for bar in axes.patches if isinstance(bar, Rectangle)]
+        heights += [float(y) for of_one in ys for y in np.asarray(of_one, dtype=float)]
     has_bars = any(getattr(container, "has_yerr", False) for axes in figure.axes for container in axes.containers)
     has_band = any(isinstance(band, PolyCollection) for axes in figure.axes for band in axes.collections)
-    heights = drawn_heights(figure)
-    return has_bars or has_band or all(any(abs(run - height) < 0.01 for height in heights) for run in runs)
+    return Drawing(heights, has_bars or has_band, [axes.get_ylabel() for axes in figure.axes])
 
 
 def require_measured(records: Sequence[Record], dataset: Dataset) -> None:
@@ -168,110 +188,89 @@ def require_measured(records: Sequence[Record], dataset: Dataset) -> None:
         loss = run.curves["train_loss"][0]
         if told is None or not abs(told - loss) <= 0.02 * loss:
             raise AssertionError(
-                f"{record.recipe.name} says that its first epoch had the loss {told}, but training gives {loss:.4f}: "
-                "leave the records as run_grid makes them"
+                f"{record.recipe.name} says that its first epoch had the loss {told}, but training it anew gives "
+                "another: leave the records as run_grid makes them"
             )
+
+
+def public_tests() -> str:
+    """The folder of the tests that a student sees, as `otter.Notebook` takes it."""
+    here = Path(__file__).parent
+    checkout = here.parents[1] / "notebooks" / "assignment" / "tests"
+    return str(checkout if checkout.is_dir() else here / "tests")
 
 
 # What is handed in
 
+DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a student's Google Drive, once that is mounted
 
-def pack_submission(
-    student_number: int, notebook: Path = Path("degradation.ipynb"), records: Path = Path("records")
-) -> Path:
-    """Write ``submission-NUMBER.zip`` with the notebook as it was last saved and its records, and return its path.
 
-    Where the notebook is not a file beside the records, as in Colab, the zip holds the records alone.
+def records_folder() -> str:
+    """Where the records are kept: on Google Drive if Colab has it, since Colab's own disk is soon lost."""
+    return str(DRIVE / "degradation-records" if DRIVE.is_dir() else Path("records"))
+
+
+def pack_submission(student_number: int, notebook: str | None = None, records: str | None = None) -> Path:
+    """Write ``submission-NUMBER.zip`` with the notebook and its records, and return its path.
+
+    Args:
+        student_number: the number that the case follows from.
+        notebook: the file of the notebook; by default the only one in this folder, or in Colab the one that is open.
+        records: the folder of the records, by default `records_folder`.
 
     Raises:
-        ValueError: a wrong student number, or there are no records yet.
+        ValueError: a wrong number, no records, or a notebook that can't be told, or was not saved since it was edited.
     """
     check_number("student_number", student_number)
-    found = sorted(records.glob("*.json"))
+    folder = Path(records or records_folder())
+    found = sorted(folder.glob("*.json"))
     if not found:
-        raise ValueError(f"records must be the folder of your runs, got {records}, which has none: run the experiment")
-    path = Path(f"submission-{student_number}.zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        if notebook.exists():
-            archive.write(notebook, notebook.name)
+        raise ValueError(f"records must be the folder of your runs, got {folder}, which has none: run the experiment")
+    content = _open_in_colab() if notebook is None else None
+    if content is None:
+        content = _find_notebook(notebook).read_bytes()
+    if is_unedited(content):
+        raise ValueError(
+            f"{notebook or 'the notebook'} has no student number in its file: save it (Ctrl+S), then run this cell "
+            'again; or name the file that you work in, pack_submission(STUDENT_NUMBER, "FILE.ipynb")'
+        )
+    path, packed = Path(f"submission-{student_number}.zip"), io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("degradation.ipynb", content)
         for record in found:
             archive.write(record, f"records/{record.name}")
+    write_whole(path, packed.getvalue())
     return path
 
 
-# While a submission is graded
+def _open_in_colab() -> bytes | None:
+    """The notebook as it stands in the browser, where Colab gives it: there it is not a file."""
+    if "google.colab" not in sys.modules:
+        return None
+    try:
+        from google.colab import _message  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+        return json.dumps(_message.blocking_request("get_ipynb", timeout_sec=60)["ipynb"]).encode()
+    except Exception as error:
+        raise ValueError(
+            f"Colab did not give the notebook ({error}): download it by File, Download, Download .ipynb, put it into "
+            'the Files panel, and name it: pack_submission(STUDENT_NUMBER, "degradation.ipynb")'
+        ) from None
 
 
-def limit_cells(seconds: float) -> None:
-    """Let every further cell of this notebook end with a TimeoutError after so many seconds.
-
-    The error comes again after a tenth of that time, 2 seconds at least, until the cell ends, for code that goes on
-    after an error. It needs the system's timer, which Windows lacks: there nothing is limited.
-    """
-    from IPython import get_ipython  # here, since only notebooks have it
-
-    if not hasattr(signal, "setitimer"):
-        return
-    shell = get_ipython()
-
-    def stop_cell(number: int, frame: FrameType | None) -> None:
-        while frame is not None and frame.f_globals is not shell.user_ns:
-            frame = frame.f_back
-        if frame is not None:  # else the cell's own code has ended, and an error now would hit the kernel
-            raise TimeoutError(
-                f"stopped after {seconds:g} seconds. Does a loop never end, or did you train more than was asked?"
-            )
-
-    def start_timer(info: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds, max(2, seconds / 10))
-
-    def stop_timer(result: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    signal.signal(signal.SIGALRM, stop_cell)
-    shell.events.register("pre_run_cell", start_timer)
-    shell.events.register("post_run_cell", stop_timer)
+def _find_notebook(name: str | None) -> Path:
+    there = sorted(Path().glob("*.ipynb"))
+    if (name is not None and not Path(name).is_file()) or (name is None and len(there) != 1):
+        names = ", ".join(path.name for path in there) or "none"
+        raise ValueError(
+            f"notebook must be the file of the notebook that you work in, got {name}; this folder has {names}: "
+            'say pack_submission(STUDENT_NUMBER, "FILE.ipynb")'
+        )
+    return there[0] if name is None else Path(name)
 
 
-class Grading:
-    """A plugin of Otter-Grader: submissions are run anew, no cell for longer than a limit, and errors are named.
-
-    Otter has no limit of its own. The limit in seconds is ``cell_seconds`` of the plugin's settings.
-    """
-
-    def __init__(self, submission_path: str, metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        self.seconds = settings.get("cell_seconds", 600)
-        self.errors = ""
-
-    def before_grading(self, config: object) -> None:
-        """Set the records that were handed in aside, so that all that is graded is measured here."""
-        folder = Path("records")
-        if folder.is_dir():
-            folder.rename("records-handed-in")
-
-    def before_execution(self, notebook: Any) -> Any:
-        import nbformat  # here, since only grading needs it
-
-        source = f"from resnet_course.classroom import limit_cells\nlimit_cells({self.seconds})"
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(source))
-        return notebook
-
-    def after_grading(self, results: Any) -> None:
-        self.errors = describe_errors(results.notebook)
-        results.set_output(self.errors)
-
-    def generate_report(self) -> str:
-        return self.errors
-
-
-def describe_errors(notebook: Any) -> str:
-    """Which cells of a notebook that was run ended with an error: for each, its first line of code and the error."""
-    found = []
-    for cell in notebook.cells:
-        errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
-        for error in errors:
-            lines = [line for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-            found.append(f"- The cell that begins with `{lines[0]}` ended with {error.ename}: {error.evalue}")
-    if not found:
-        return "Your notebook ran from its first to its last cell without an error."
-    return "\n".join(["Your notebook was run from top to bottom. These cells ended with an error:", *found])
+def is_unedited(notebook: bytes) -> bool:
+    """Whether a notebook still has dots for the student number, or is none of this assignment."""
+    cells = json.loads(notebook)["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return "STUDENT_NUMBER = ..." in code or "STUDENT_NUMBER" not in code

@@ -1,49 +1,55 @@
-"""The assignment: its points, what students get of it, its variants, and what its tests and its grading rest on."""
+"""The assignment: its points, what is published of it, its variants, and what is handed in."""
 
+import csv
+import io
 import json
-import os
 import re
+import sys
 import zipfile
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
-import nbformat
 import pytest
 import torch
 import yaml
-from assignment_files import FOLDER, SOURCE, folder_text, load_builder, questions, solution_lines
-from nbclient import NotebookClient
+from assignment_files import FOLDER, SOURCE, STUDENT, load_script, questions, solution_lines
 from notebook_files import ROOT, code_cells, has_tag, read
 
+from resnet_course.classroom import assignment as the_assignment
 from resnet_course.classroom import (
-    Grading,
-    describe_errors,
-    drawn_heights,
+    look_at,
     pack_submission,
+    public_tests,
+    records_folder,
     require,
     require_measured,
     restrict,
-    shows_spread,
     variant,
-)
+)  # fmt: skip
 from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import run_grid
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import load_records
 
+if not SOURCE.exists():
+    pytest.skip("the answer key is kept elsewhere", allow_module_level=True)
+
 QUESTIONS = questions()
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 PAGE = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
+BUILD = load_script("build")
 each_question = pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """What `make assignment` makes."""
+    """What `make assignment` makes, and what of it is published."""
     target = tmp_path_factory.mktemp("assignment") / "built"
-    load_builder().build(target)
-    return target
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSIGNMENT_SECRET", "a secret of tests")
+        return target, BUILD.build(target)
 
 
 # The source, and the page for instructors
@@ -57,15 +63,15 @@ def test_points_add_up_to_100_of_which_70_are_given_by_public_and_hidden_tests()
 
 
 @each_question
-def test_each_question_is_graded_by_tests_of_its_points_or_by_a_rubric_of_them_as_the_page_says(question):
+def test_each_question_is_graded_by_tests_of_its_points_or_by_a_rubric_of_them_as_the_page_says(question, built):
     hidden = sum(settings["points"] for settings, _ in question.tests if settings.get("hidden"))
     by_tests = f"tests, {hidden} of the points hidden" if hidden else "tests"
     assert f"| {question.name} | {question.points} | {'you' if question.manual else by_tests} |" in PAGE
     if question.manual:
-        assert f"**Rubric ({question.points}).**" in question.solutions[0]
-        rubric = question.solutions[0].partition("**Rubric")[2]
-        points = re.findall(r"(?<=[ .])(\d+): ", rubric.partition("*Take off")[0])
-        assert sum(map(int, points)) == question.points and rubric.partition(".** ")[2].strip() in PAGE
+        lines = csv.DictReader(io.StringIO((built[0] / "rubric.csv").read_text(encoding="utf-8")))
+        given = [int(line["points"]) for line in lines if line["question"] == question.name]
+        assert sum(points for points in given if points > 0) == question.points
+        assert question.solutions[0].partition("**Rubric")[2].partition(".** ")[2].strip() in PAGE
     else:
         assert sum(settings["points"] for settings, _ in question.tests) == question.points
 
@@ -75,45 +81,90 @@ def test_source_has_no_outputs_and_its_set_up_cell_installs_what_is_missing_from
     assert not any(cell.outputs or cell.execution_count for cell in cells)
     assert has_tag(cells[0], "remove-cell") and f'"git+{REPOSITORY}"' in cells[0].source
     assert all(f'find_spec("{name}") is None' in cells[0].source for name in ("resnet_lib", "otter"))
-    assert f"{REPOSITORY}/archive/" in (FOLDER / "requirements.txt").read_text(encoding="utf-8")
+    requirements = (SOURCE.parent / "requirements.txt").read_text(encoding="utf-8")
+    assert f"{REPOSITORY}/archive/" in requirements
+    torch_there = re.search(r"(?m)^torch==([\d.]+)\+cpu$", requirements)[1]
+    assert f"\ntorch=={torch_there}" in (ROOT / "requirements.txt").read_text(encoding="utf-8")
 
 
-# What students and graders get
+# What is published, and what is not
+
+
+def test_what_is_published_is_what_the_source_gives(built):
+    there = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in [STUDENT, *FOLDER.glob("tests/*")]}
+    assert built[1] == {name: content for name, content in there.items() if "__pycache__" not in name}
+    assert public_tests() == str(FOLDER / "tests")
 
 
 @each_question
-def test_no_solution_and_no_hidden_test_reaches_a_student(built, question):
-    student = folder_text(built / "student")
-    cells = "\n".join(cell.source for cell in read(built / "student" / SOURCE.name).cells)
+def test_no_solution_and_no_hidden_test_is_published(built, question):
+    published = "\n".join(content.decode() for content in built[1].values())
+    published += "\n".join(cell.source for cell in read(STUDENT).cells)
     secrets = [line for solution in question.solutions for line in solution_lines(solution)]
     assert secrets, "a question without a solution"
     secrets += re.findall(r"(?<=def )\w+", "".join(test for settings, test in question.tests if settings.get("hidden")))
-    for secret in secrets:
-        assert secret not in student and secret not in cells, secret
+    assert not [secret for secret in secrets if secret in published]
+    assert not re.search(r"SOLUTION|Rubric|Model answer|BEGIN TEST|a secret of tests", published)
 
 
-def test_student_has_the_public_tests_with_a_cell_and_the_points_for_each_and_the_same_as_a_zip(built):
-    notebook = read(built / "student" / SOURCE.name)
-    assert not re.search(r"SOLUTION|Rubric|Model answer|BEGIN TEST", folder_text(built / "student"))
+def test_student_has_a_cell_and_the_points_for_each_question():
+    notebook = read(STUDENT)
     assert not any(cell.cell_type == "raw" or cell.get("outputs") for cell in notebook.cells)
-    checked = [question.name for question in QUESTIONS if not question.manual]
-    assert sorted(path.stem for path in (built / "student" / "tests").glob("*.py")) == sorted(checked)
     text = "\n".join(cell.source for cell in notebook.cells)
-    assert all(f'grader.check("{name}")' in text for name in checked)
+    checked = [question.name for question in QUESTIONS if not question.manual]
+    assert [name for name in checked if f'grader.check("{name}")' in text] == checked
+    assert sorted(path.stem for path in FOLDER.glob("tests/*.py")) == sorted(checked)
     assert [int(points) for points in re.findall(r"_Points:_ (\d+)", text)] == [q.points for q in QUESTIONS]
-    builder = load_builder()
-    assert builder.read_zip(built / "degradation-student.zip") == builder.read_folder(built / "student")
 
 
-def test_autograder_is_a_zip_as_gradescope_asks_with_all_tests_and_a_time_limit(built):
-    files = load_builder().read_zip(built / "degradation-autograder.zip")
-    assert {"setup.sh", "run_autograder", "otter_config.json", "environment.yml"} <= files.keys()
+def test_autograder_is_a_zip_as_gradescope_asks_with_all_tests_the_secret_and_limits_below_ten_minutes(built):
+    files = BUILD.read_zip(built[0] / "degradation-autograder.zip")
+    assert {
+        "setup.sh",
+        "run_autograder",
+        "run_otter.py",
+        "otter_config.json",
+        "environment.yml",
+        "grading.py",
+        "definitions.py",
+    } <= files.keys()
     text = "".join(content.decode() for name, content in files.items() if name.startswith("tests/"))
-    for question in QUESTIONS:
-        for _, test in question.tests:
-            assert re.search(r"def \w+", test)[0] in text
-    (plugin,) = json.loads(files["otter_config.json"])["plugins"]
-    assert plugin["resnet_course.classroom.Grading"]["cell_seconds"] == 600
+    assert all(re.search(r"def \w+", test)[0] in text for question in QUESTIONS for _, test in question.tests)
+    settings = json.loads(files["otter_config.json"])
+    ours = settings["plugins"][0]["grading.Grading"]
+    assert ours["secret"] == "a secret of tests" and ours["roster"] == {} and settings["show_hidden"]
+    assert ours["cell_seconds"] < ours["notebook_seconds"] <= 420
+
+
+def test_nothing_is_built_for_students_before_the_library_has_an_address_and_the_key_is_private(tmp_path):
+    assert "make repository URL=https://github.com/OWNER/NAME" in BUILD.why_not(ROOT, SOURCE.parent)
+    config = "repository: {url: https://github.com/ada/resnet-book}"
+    (tmp_path / "_config.yml").write_text(config, encoding="utf-8")
+    BUILD.subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    key = tmp_path / "key"
+    key.mkdir()
+    (key / "degradation.ipynb").write_text("{}", encoding="utf-8")
+    assert BUILD.why_not(tmp_path, key) == ""
+    BUILD.subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    assert "Move it to a private folder" in BUILD.why_not(tmp_path, key)
+
+
+def test_a_folder_that_holds_anything_else_is_left_as_it_is(tmp_path):
+    BUILD.write_folder(tmp_path, {"rubric.csv": b"1"})
+    BUILD.write_folder(tmp_path, {"rubric.csv": b"2"})
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"thesis\.tex that was not made here"):
+        BUILD.write_folder(tmp_path, {"rubric.csv": b"3"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "rubric.csv": b"2", "thesis.tex": b"years of work"}  # fmt: skip
+
+
+def test_a_secret_is_made_once_and_a_roster_is_read_as_a_spreadsheet_writes_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("ASSIGNMENT_SECRET", raising=False)
+    assert len(first := BUILD.find_secret(tmp_path)) == 32 and BUILD.find_secret(tmp_path) == first
+    assert BUILD.read_roster(tmp_path / "roster.csv") == {}
+    (tmp_path / "roster.csv").write_text("\ufeffname,email,number\r\nAda,Ada@x.org,7\r\n", encoding="utf-8")
+    assert BUILD.read_roster(tmp_path / "roster.csv") == {"ada@x.org": 7}
 
 
 # Variants
@@ -138,7 +189,7 @@ def test_every_variant_can_be_trained(number):
     assert case == variant(number) and case.depths[0] < case.depths[1] < case.held_out_depth
 
 
-@pytest.mark.parametrize("number", [0, -3, "20260001", 2.0, None, ...])
+@pytest.mark.parametrize("number", [0, -3, "20260001", 2.0, True, None, ...])
 def test_a_wrong_student_number_is_refused_in_one_sentence(number):
     with pytest.raises(ValueError, match=r"student_number .*got"):
         variant(number)
@@ -165,10 +216,23 @@ def test_classes_that_are_not_there_or_too_few_are_refused(classes):
 
 
 def test_a_name_that_is_missing_is_told_from_one_that_is_still_dots_or_empty():
-    names = {"records": [1], "figure": None, "none": [], "no": {}, "dots": ...}
+    names = {
+        "records": [1],
+        "figure": None,
+        "none": [],
+        "no": {},
+        "dots": ...,
+        "typed": the_assignment.Refusal("typed"),
+    }
     require(names, "records", "figure")
-    for name, words in {"none": "empty", "no": "empty", "dots": "dots", "nowhere": "not defined"}.items():
-        with pytest.raises(AssertionError, match=f"`{name}` is .*{words}"):
+    for name, words in {
+        "none": "`none` is empty",
+        "no": "empty",
+        "dots": "dots",
+        "nowhere": "not defined",
+        "typed": "^typed$",
+    }.items():
+        with pytest.raises(AssertionError, match=words):
             require(names, "records", name)
 
 
@@ -176,7 +240,8 @@ DRAWINGS = {
     "error bars": (lambda axes, x, y: axes.errorbar(x, y, [1, 1]), True),
     "bars with error bars": (lambda axes, x, y: axes.bar(x, y, yerr=[1, 1]), True),
     "a band": (lambda axes, x, y: (axes.plot(x, y), axes.fill_between(x, [0, 0], y)), True),
-    "a dot for each run": (lambda axes, x, y: axes.scatter([8, 8, 56, 56], [0, 2, 40, 60]), True),
+    "level strokes": (lambda axes, x, y: axes.hlines(y, [0, 50], [20, 60]), False),
+    "dots": (lambda axes, x, y: axes.scatter(x, y), False),
     "a line": (lambda axes, x, y: axes.plot(x, y), False),
     "bars": (lambda axes, x, y: axes.bar(x, y), False),
 }
@@ -187,10 +252,11 @@ def test_a_figure_is_read_whichever_way_it_is_drawn(way):
     draw, has_spread = DRAWINGS[way]
     figure, axes = plt.subplots()
     draw(axes, [8, 56], [1.0, 50.0])
+    axes.set_ylabel("training error (%)")
     plt.close(figure)
-    wanted = {0, 2, 40, 60} if way == "a dot for each run" else {1, 50}
-    assert wanted <= set(drawn_heights(figure))
-    assert shows_spread(figure, [0.0, 2.0, 40.0, 60.0]) == has_spread
+    drawing = look_at(figure)
+    assert drawing.shows(1.0, 50.0) and not drawing.shows(30.0) and drawing.has_spread == has_spread
+    assert drawing.labels == ["training error (%)"] and look_at(drawing) is drawing
 
 
 @pytest.fixture(scope="module")
@@ -202,80 +268,73 @@ def runs(tmp_path_factory):
     return folder, run_grid(recipes, folder, "cpu", digits), digits
 
 
-def test_records_made_by_training_are_taken_and_others_refused(runs):
+def test_records_made_by_training_are_taken_and_others_refused_without_the_right_number(runs):
     _, records, digits = runs
     require_measured(records, digits)
-    for loss in (0.9 * records[0].curves["train_loss"][0], None):
+    right = records[0].curves["train_loss"][0]
+    for loss in (0.9 * right, None):
         typed = replace(records[0], curves={**records[0].curves, "train_loss": [loss, 0.1]})
-        with pytest.raises(AssertionError, match="leave the records as run_grid makes them"):
+        with pytest.raises(AssertionError, match="leave the records as run_grid makes them") as refused:
             require_measured([typed, records[1]], digits)
+        assert f"{right:.3f}" not in str(refused.value)
     another_seed = replace(records[0], recipe=replace(records[0].recipe, seed=6))
     with pytest.raises(AssertionError, match="seed6 says that its first epoch had the loss"):
         require_measured([another_seed], digits)
 
 
-def test_submission_holds_the_notebook_and_records_that_can_be_read_again(runs, tmp_path, monkeypatch):
-    folder, records, _ = runs
+# What is handed in
+
+
+@pytest.fixture
+def handing_in(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+    def save(name, number="7"):
+        cell = {"cell_type": "code", "source": [f"STUDENT_NUMBER = {number}"]}
+        (tmp_path / name).write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+
+    return runs[0], save
+
+
+def test_submission_holds_the_notebook_and_records_that_can_be_read_again(handing_in, runs, tmp_path):
+    folder, save = handing_in
     with pytest.raises(ValueError, match="run the experiment"):
         pack_submission(7)
-    (tmp_path / "degradation.ipynb").write_text("{}")
-    packed = pack_submission(7, records=folder)
-    with zipfile.ZipFile(packed) as archive:
+    save("我的作业 🙂.ipynb")
+    with zipfile.ZipFile(pack_submission(7, records=folder)) as archive:
         archive.extractall(tmp_path / "unpacked")
-    assert packed.name == "submission-7.zip" and (tmp_path / "unpacked" / "degradation.ipynb").exists()
-    assert {r.recipe for r in load_records(tmp_path / "unpacked" / "records")} == {r.recipe for r in records}
+    assert "STUDENT_NUMBER = 7" in (tmp_path / "unpacked" / "degradation.ipynb").read_text(encoding="utf-8")
+    assert {r.recipe for r in load_records(tmp_path / "unpacked" / "records")} == {r.recipe for r in runs[1]}
 
 
-# Grading
+def test_a_notebook_that_was_not_saved_or_can_not_be_told_is_refused(handing_in):
+    folder, save = handing_in
+    with pytest.raises(ValueError, match="this folder has none"):
+        pack_submission(7, records=folder)
+    save("degradation.ipynb", "...")
+    with pytest.raises(ValueError, match="save it"):
+        pack_submission(7, records=folder)
+    save("mine.ipynb")
+    with pytest.raises(ValueError, match=r"degradation\.ipynb, mine\.ipynb: say pack_submission"):
+        pack_submission(7, records=folder)
+    with pytest.raises(ValueError, match=r"got you\.ipynb"):
+        pack_submission(7, "you.ipynb", folder)
+    assert pack_submission(7, "mine.ipynb", folder).name == "submission-7.zip"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such timer")
-def test_an_endless_loop_ends_with_a_sentence_and_the_cells_after_it_run():
-    sources = [
-        "# forever\nwhile True:\n    pass",
-        "def forever():\n    while True:\n        pass",
-        # As a test runs a student's function: it goes on after an error, and calls the function again.
-        "for _ in range(2):\n    try:\n        forever()\n    except Exception as error:\n        print(error)",
-        "import time; time.sleep(0.3); print('done')",
-    ]
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    plugin = Grading("degradation.ipynb", {}, {"cell_seconds": 1})
-    notebook = plugin.before_execution(nbformat.v4.new_notebook(cells=cells))
-    settings = {"timeout": 60, "allow_errors": True, "extra_arguments": ["--log-level=ERROR"]}
-    NotebookClient(notebook, kernel_name="python3", **settings).execute()
-    told = describe_errors(notebook)
-    assert "The cell that begins with `while True:` ended with TimeoutError: stopped after 1 seconds" in told
-    assert told.count("\n") == 1
-    printed = "".join(output.text for output in notebook.cells[3].outputs)
-    assert printed.count("stopped after 1 seconds") == 2
-    assert notebook.cells[4].outputs[0].text == "done\n"
-
-
-def test_records_that_were_handed_in_are_set_aside_before_grading(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plugin = Grading("degradation.ipynb", {}, {})
-    plugin.before_grading(None)
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "typed.json").write_text("{}")
-    plugin.before_grading(None)
-    assert not (tmp_path / "records").exists() and (tmp_path / "records-handed-in" / "typed.json").exists()
-
-
-def test_feedback_names_each_cell_that_ended_with_an_error():
-    class Results:
-        """What Otter-Grader hands to a plugin, as far as ours uses it."""
-
-        notebook = None
-
-        def set_output(self, output):
-            self.output = output
-
-    error = nbformat.v4.new_output("error", ename="NameError", evalue="name 'x' is not defined", traceback=[])
-    good, bad = nbformat.v4.new_code_cell("1 + 1"), nbformat.v4.new_code_cell("# mine\n\ny = x", outputs=[error])
-    results, plugin = Results(), Grading("", {}, {})
-    results.notebook = nbformat.v4.new_notebook(cells=[good, bad])
-    plugin.after_grading(results)
-    assert results.output == plugin.generate_report()
-    assert results.output.endswith("`y = x` ended with NameError: name 'x' is not defined")
-    assert describe_errors(nbformat.v4.new_notebook(cells=[good])).endswith("without an error.")
+def test_in_colab_the_open_notebook_is_packed_and_the_records_lie_on_drive(handing_in, tmp_path, monkeypatch):
+    folder, save = handing_in
+    save("blank.ipynb", "...")  # which lies there and is not what the student sees
+    cell = {"cell_type": "code", "source": ["STUDENT_NUMBER = 8"]}
+    message = SimpleNamespace(blocking_request=lambda what, timeout_sec: {"ipynb": {"cells": [cell]}})
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(_message=message))
+    monkeypatch.setattr(the_assignment, "DRIVE", tmp_path)
+    (tmp_path / "degradation-records").mkdir()
+    for record in folder.iterdir():
+        (tmp_path / "degradation-records" / record.name).write_bytes(record.read_bytes())
+    assert records_folder() == str(tmp_path / "degradation-records")
+    with zipfile.ZipFile(pack_submission(8)) as archive:
+        assert b"STUDENT_NUMBER = 8" in archive.read("degradation.ipynb") and len(archive.namelist()) == 3
+    message.blocking_request = lambda what, timeout_sec: None
+    with pytest.raises(ValueError, match=r"put it into the Files panel, and name it"):
+        pack_submission(8)
