@@ -1,9 +1,11 @@
-"""The report on a class: every student's runs on one page beside the book's, with outliers and copies named."""
+"""The report on a class: a line for each student, and everybody's runs on one page, with outliers and copies named."""
 
+import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +16,18 @@ from matplotlib.lines import Line2D
 
 from resnet_course.classroom import anomalies
 from resnet_course.classroom.anomalies import describe_copies, find_copies, find_outliers, shorten
-from resnet_course.classroom.submissions import Run, group_by, read_class
+from resnet_course.classroom.assignment import variant
+from resnet_course.classroom.submissions import Run, Student, group_by, read_class
 from resnet_lib.figures import colour_of, draw_pictures, label_of
 from resnet_lib.files import write_whole
-from resnet_lib.recipes import plain_text
+from resnet_lib.recipes import Recipe, plain_text
 from resnet_lib.records import format_error, load_records, results_folder, summarize
 from resnet_lib.report import Section, finding, format_page, format_text, origin, tally
 
 BOOK = ("digits", "digits-long", "chapters", "cifar10-jpg")  # the runs that come with the book
-BOOK_RULE = (
-    "The book's runs stand beside the class's of the same recipe, the seed aside. Where the class has none for a "
-    "network and depth, they stand beside those of a similar recipe, which has other images or another width."
-)
 MOST_DEPTHS, DEEPEST = 12, 9999  # in the picture
 FEWEST_STUDENTS = 3  # that a network has in the heading, where the class has so many
 CLASS_MEAN: dict[str, Any] = {"marker": "s", "markersize": 4, "linewidth": 1}
-BOOK_MEAN = {**CLASS_MEAN, "marker": "D", "markerfacecolor": "none"}
 MOST_LINES, MOST_LINES_PRINTED = 500, 5  # of a list, on the page and on the terminal
 
 
@@ -38,9 +36,9 @@ class ClassRuns:
     """What a class handed in, and what stands out in it; ``counted`` are the runs that means are taken of."""
 
     size: str  # how much it is, in words
+    students: list[list[str]]  # a line for each; a line of headings first
     runs: list[Run]
     counted: list[Run]
-    book: list[Run]
     named: dict[str, list[str]]  # copies and the like, a line each
 
     @property
@@ -52,21 +50,22 @@ class ClassRuns:
 
 
 def make_class_report(folder: Path, out: Path) -> str:
-    """Report on the records of a class as one HTML page, and return what to print: its tables' and lists' beginning.
+    """Report on a class as one HTML page or, for a gradebook, as a table; return what to print: the lists' beginning.
 
     Args:
-        folder: holds a folder or a zip file a student, and these hold records, however deep. A JSON file that can't
-            be used is named on the page, with the reason.
-        out: the page (.html).
+        folder: what the class handed in, as `read_class` reads it. A file that can't be used is named on the page,
+            with the reason.
+        out: the page (.html), or the table of students alone (.csv).
 
     Raises:
         ValueError: no such folder, no record in it, or an ``out`` that can't be.
         OSError: the page can't be written.
     """
-    if out.suffix.lower() != ".html" or out.is_dir():
-        raise ValueError(f"out must be a file that ends in .html, got {out}")
+    if out.suffix.lower() not in (".html", ".csv") or out.is_dir():
+        raise ValueError(f"out must be a file that ends in .html or .csv, got {out}")
     of_class = examine(*read_class(folder))
-    write_whole(out, format_html(of_class).encode())
+    form = format_html if out.suffix.lower() == ".html" else format_csv
+    write_whole(out, form(of_class).encode())
     lists = [
         {"heading": f"{name}: {len(lines):,}", "listed": shorten(lines, MOST_LINES_PRINTED)}
         for name, lines in of_class.named.items()
@@ -75,25 +74,66 @@ def make_class_report(folder: Path, out: Path) -> str:
     return f"{of_class.size} of {folder} reported in {out}\n\n{format_text([table, *lists])}"
 
 
-def examine(students: dict[str, list[Run]], unusable: list[str]) -> ClassRuns:
+def examine(students: list[Student], unusable: list[str]) -> ClassRuns:
     """Find what stands out in what `read_class` has read."""
-    runs = [run for of_student in students.values() for run in of_student]
+    runs = [run for student in students for run in student.runs]
     book = [Run("the book", record) for name in BOOK for record in load_records(results_folder(name))]
     handed_in = set(map(id, runs))
     copies = [(why, group) for why, group in find_copies([*book, *runs]) if handed_in & set(map(id, group))]
     repeated = {id(run) for _, group in copies for run in group[1:]}
     ended = [run for run in runs if not run.record.diverged]
     counted = [run for run in ended if id(run) not in repeated]
-    empty = [f"{name}: no record that can be used" for name, of_student in students.items() if not of_student]
     named = {
         "Copies": describe_copies(copies),
         "Outliers": find_outliers(ended, counted),
         "Diverged": [str(run) for run in runs if run.record.diverged],
-        "Files not used": unusable + empty,
+        "Missing runs": [],
+        "Runs that are not the student's case": [],
+        "Files not used": unusable,
     }
+    copied = {run.student for _, group in copies for run in group}
+    lines = [["student", "number", "complete", "points", "late", "remarks"]]
+    same_number = Counter(student.number for student in students)
+    for student in students:
+        asked = set(recipes_of(student.number)) if student.number else set()
+        done = {run.record.recipe for run in student.runs}
+        named["Missing runs"] += [f"{student.name}: {recipe.name}" for recipe in recipes_of(student.number)
+                                  if recipe not in done]  # fmt: skip
+        strange = [str(run) for run in student.runs if asked and run.record.recipe not in asked]
+        named["Runs that are not the student's case"] += strange
+        facts = {
+            "no number found": not student.number,
+            f"number {student.number} also of others": student.number and same_number[student.number] > 1,
+            f"{len(strange)} runs of another case": strange,
+            "no record": not student.runs,
+            "copies": student.name in copied,
+        }
+        points = "" if student.points is None else f"{student.points:g}"
+        complete = f"{len(asked & done)} of {len(asked)}" if asked else f"{len(done)} runs"
+        remarks = "; ".join([*student.remarks, *(fact for fact, holds in facts.items() if holds)])
+        number = str(student.number or "")
+        lines.append([student.name, number, complete, points, "late" if student.late else "", remarks])
     counts = {"student": len(students), "run": len(runs)}
     size = ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in counts.items())
-    return ClassRuns(size, runs, counted, book, named)
+    return ClassRuns(size, lines, runs, counted, named)
+
+
+def recipes_of(number: int | None) -> list[Recipe]:
+    """The twelve runs that the assignment asks of the student with this number; none without a number."""
+    if not number:
+        return []
+    case = variant(number)
+    name = "-".join(["digits", *map(str, case.classes)])
+    networks = [(depth, kind) for kind in ("none", "A") for depth in case.depths]
+    return [Recipe(name, *network, seed, case.width) for network in networks for seed in case.seeds]
+
+
+def format_csv(of_class: ClassRuns) -> str:
+    """The table of students for a spreadsheet, in which no name is a formula."""
+    table = io.StringIO(newline="")
+    for line in of_class.students:
+        csv.writer(table).writerow([f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in line])
+    return table.getvalue()
 
 
 def headline(of_class: ClassRuns) -> str:
@@ -111,27 +151,6 @@ def by_network(runs: Iterable[Run]) -> list[list[str]]:
         counts = [len(group), len({run.student for run in group}), len({run.recipe for run in group})]
         lines.append([*_name(*network), *_errors(group), *map(str, counts)])
     return lines
-
-
-def beside_the_book(of_class: ClassRuns) -> list[list[str]]:
-    """Two lines for each of the book's recipes that the class has run; a line of headings first."""
-    lines = [["network", "depth", "epochs", "recipe", "run by", "n", "training error %", "test error %"]]
-    for ours, theirs, likeness in _beside(of_class):
-        network = [*_name(*ours[0].network), str(ours[0].recipe.epochs), likeness]
-        lines += [[*network, who, str(len(runs)), *_errors(runs)] for who, runs in (("class", theirs), ("book", ours))]
-    return lines
-
-
-def _beside(of_class: ClassRuns) -> list[tuple[list[Run], list[Run], str]]:
-    """The book's runs, the class's, and whether by the same recipe: by `BOOK_RULE`."""
-    found: list[tuple[list[Run], list[Run], str]] = []
-    keys = {"same": lambda run: run.recipe, "similar": lambda run: replace(run.recipe, dataset="", width=1)}
-    for likeness, key in keys.items():
-        ours, theirs = group_by(of_class.book, key), group_by(of_class.counted, key)
-        there = {runs[0].network for runs, _, _ in found}
-        both = [(runs, theirs[shared]) for shared, runs in ours.items() if shared in theirs]
-        found += [(*pair, likeness) for pair in both if pair[0][0].network not in there]
-    return sorted(found, key=lambda item: _plain_first(item[0][0].network))
 
 
 def _by_network(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
@@ -158,7 +177,7 @@ def _errors(runs: Iterable[Run]) -> list[str]:
 
 def format_html(of_class: ClassRuns) -> str:
     """The report as one page, light or dark as its reader's system, for screens from 360 pixels on."""
-    networks, book = by_network(of_class.counted), beside_the_book(of_class)
+    networks = by_network(of_class.counted)
     drawn, pictures = of_class.drawn, {}
     if drawn:
         panels = len({shortcut for shortcut, _ in drawn})
@@ -178,11 +197,7 @@ def format_html(of_class: ClassRuns) -> str:
             "cells": networks,
             "notes": ["Errors after the last epoch, over all recipes: mean ± standard deviation."],
         },
-        {
-            "heading": "Beside the book",
-            "lead": BOOK_RULE if book[1:] else "The book has none of them.",
-            "cells": book if book[1:] else [],
-        },
+        {"heading": "The students", "cells": of_class.students},
         *(
             {"heading": name, "lead": rules.get(name, ""), "listed": shorten(lines or ["None."], MOST_LINES)}
             for name, lines in of_class.named.items()
@@ -198,11 +213,10 @@ def format_html(of_class: ClassRuns) -> str:
 
 
 def draw_runs(figure: Figure, of_class: ClassRuns, stacked: bool) -> None:
-    """A dot for each run's training error in percent, by network and depth, beside the means of class and book."""
+    """A dot for each run's training error in percent, by network and depth, beside the means of the class."""
     networks, counted = of_class.drawn, _by_network(of_class.counted)
     depths = sorted({depth for _, depth in networks})
     shortcuts = list(dict.fromkeys(shortcut for shortcut, _ in networks))
-    book = [ours for ours, _, _ in _beside(of_class) if ours[0].network in networks]
     rows, columns = (len(shortcuts), 1) if stacked else (1, len(shortcuts))
     panels = dict(
         zip(shortcuts, figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat, strict=True)
@@ -215,15 +229,11 @@ def draw_runs(figure: Figure, of_class: ClassRuns, stacked: bool) -> None:
     for (shortcut, depth), runs in networks.items():
         _draw_dots(panels[shortcut], depths.index(depth), runs)
         if (shortcut, depth) in counted:
-            _draw_mean(panels[shortcut], depths.index(depth) + 0.25, counted[shortcut, depth], CLASS_MEAN)
-    for ours in book:
-        shortcut, depth = ours[0].network
-        _draw_mean(panels[shortcut], depths.index(depth) + 0.4, ours, BOOK_MEAN)
+            _draw_mean(panels[shortcut], depths.index(depth) + 0.3, counted[shortcut, depth])
     highest = max(run.record.train_error for runs in networks.values() for run in runs)
     panels[shortcuts[0]].set(xlim=(-0.5, len(depths) - 0.4), ylim=(-0.02 * highest - 0.1, 1.05 * highest + 1))
     handles = [Line2D([], [], color="grey", marker="o", markersize=3, linestyle="", label="a run")]
-    for label, mark in [("class: mean ± deviation", CLASS_MEAN), ("book", BOOK_MEAN)][: 1 + bool(book)]:
-        handles.append(Line2D([], [], color=plt.rcParams["text.color"], label=label, **mark))
+    handles.append(Line2D([], [], color=plt.rcParams["text.color"], label="mean ± deviation", **CLASS_MEAN))
     figure.legend(handles=handles, loc="outside lower left", ncols=1 if stacked else 3, frameon=False, fontsize=9)
 
 
@@ -237,7 +247,7 @@ def _draw_dots(axes: Axes, x: int, runs: Sequence[Run]) -> None:
     axes.plot(xs, ys, color=colour_of(runs[0].network[0]), linewidth=2.5, solid_capstyle="round")
 
 
-def _draw_mean(axes: Axes, x: float, runs: Sequence[Run], mark: dict[str, Any]) -> None:
+def _draw_mean(axes: Axes, x: float, runs: Sequence[Run]) -> None:
     """Mean ± standard deviation."""
     (row,) = summarize(run.record for run in runs)
-    axes.errorbar(x, row.train_error, row.train_std, color=plt.rcParams["text.color"], capsize=2, **mark)
+    axes.errorbar(x, row.train_error, row.train_std, color=plt.rcParams["text.color"], capsize=2, **CLASS_MEAN)

@@ -138,10 +138,16 @@ def _read_gradescope(path: Path) -> dict[str, dict[str, Any]]:
     import yaml  # here, since only this needs it
 
     told = {}
-    for folder, facts in yaml.safe_load(path.read_bytes()).items():
+    try:
+        submissions = yaml.safe_load(path.read_bytes()).items()
+    except (yaml.YAMLError, AttributeError) as error:
+        raise ValueError(f"{path} is not what Gradescope writes: {' '.join(str(error).split())}") from None
+    for folder, facts in submissions:
         names = [f"{who.get(':name')} {who.get(':sid') or ''}".strip() for who in facts.get(":submitters") or []]
         before = len(facts.get(":history") or [])
-        remarks = [f"{before + 1} submissions, the last counts"] if before else []
+        when = facts.get(":created_at")
+        remarks = [f"handed in {str(when)[:16]}"] if when else []
+        remarks += [f"{before + 1} submissions, the last counts"] if before else []
         told[folder] = {"name": " and ".join(names) or folder, "points": facts.get(":score"), "remarks": remarks}
     return told
 

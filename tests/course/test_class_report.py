@@ -1,5 +1,6 @@
 """The report on a class reads what 200 students may hand in, names what stands out, and trusts nothing of it."""
 
+import csv
 import io
 import json
 import os
@@ -17,8 +18,8 @@ import pytest
 from html_pages import Page
 
 from resnet_course.classroom.anomalies import find_copies, find_outliers
-from resnet_course.classroom.class_report import beside_the_book, by_network, examine, make_class_report
-from resnet_course.classroom.submissions import MOST_BYTES, MOST_BYTES_OF_ZIP, MOST_FILES, Run, read_class
+from resnet_course.classroom.class_report import by_network, examine, make_class_report, recipes_of
+from resnet_course.classroom.submissions import MOST_BYTES, MOST_BYTES_OF_ZIP, MOST_FILES, Run, Student, read_class
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import FORMAT, Record, load_records, results_folder, save_record
 
@@ -88,31 +89,50 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
     (tmp_path / names[0] / "x.json").write_text("{}", encoding="utf-8")
     (tmp_path / names[32] / "huge.json").write_bytes(b" " * (MOST_BYTES + 1))
     (tmp_path / names[34] / "broken.zip").write_bytes(b"PK no archive")
-    # 40 hands in a zip file alone, 41 nothing at all, 42 two runs in the book's recipe.
+    # 40 hands in a zip file alone, 41 nothing at all, 42 the twelve runs of case 7 without one, 43 another's number.
     shutil.make_archive(str(tmp_path / names[40]), "zip", tmp_path / names[40])
     shutil.rmtree(tmp_path / names[40])
-    shutil.rmtree(tmp_path / names[41] / "runs")
-    book = {"epochs": 10, "shortcut": "none", "depth": 8}
-    hand_in(tmp_path, names[42], *(ran(0.5, 3.0, seed=seed, **book) for seed in range(2)))
+    for name in (names[41], names[42]):
+        shutil.rmtree(tmp_path / name / "runs")
+    hand_in(
+        tmp_path,
+        names[42],
+        *(
+            ran(*((60.0, 62.0) if recipe.shortcut == "none" and recipe.depth > 20 else (1.0, 3.0)), **vars(recipe))
+            for recipe in recipes_of(7)[1:]
+        ),
+    )
+    for name in (names[42], names[43]):
+        (tmp_path / name / "degradation.ipynb").write_text('{"source": "STUDENT_NUMBER = 7\\n"}', encoding="utf-8")
+    (tmp_path / f"{names[42]}.results.json").write_text(
+        '{"tests": [{"score": 20}, {"score": 1.5}, {}]}', encoding="utf-8"
+    )
     printed = make_class_report(tmp_path, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Page(text)
 
-    # Of 200 students with 12 runs each 41 has none, 20 and 21 one more, 42 two more, and 11 ten's twelve.
-    assert printed.startswith("200 students, 2,404 runs of ") and "Class report: 200 students, 2,404 runs" in page.text
+    # Of 200 students with 12 runs each 41 has none, 20 and 21 one more, 42 one fewer, and 11 ten's twelve.
+    assert printed.startswith("200 students, 2,401 runs of ") and "Class report: 200 students, 2,401 runs" in page.text
     assert len(text) < 2**20, "a page that can be sent around"
-    assert len(printed.splitlines()) < 50 and max(map(len, printed.splitlines())) < 300
+    assert len(printed.splitlines()) < 60 and max(map(len, printed.splitlines())) < 300
     assert re.findall(r"(?m)^([A-Z][a-z ]+: \d+)$", printed) == [
         "Copies: 1",
         "Outliers: 2",
         "Diverged: 1",
-        "Files not used: 4",
+        "Missing runs: 13",
+        "Files not used: 3",
     ]
     page.check_that_it_needs_nothing_but_itself()
     headline, *_ = page.sections
     assert headline == "56 plain layers train worse than 8; 56 residual layers do not"
     networks = [line[:2] for line in page.sections[headline]["tr"][1:]]
-    assert networks == [[kind, depth] for kind in ("plain", "residual, A") for depth in ("8", "32", "44", "56")]
+    assert ["plain", "44"] in networks and ["residual, A", "56"] in networks
+    lines = {line[0]: line[1:] for line in page.sections["The students"]["tr"][1:]}
+    assert len(lines) == 200 and lines[names[3]] == ["12 runs", "no number found"]
+    assert lines[names[42]] == ["7", "11 of 12", "21.5", "number 7 also of others"]
+    assert lines[names[43]] == ["7", "0 of 12", "number 7 also of others; 12 runs of another case"]
+    assert "copies" in lines[names[11]][-1] and lines[names[41]] == ["0 runs", "no number found; no record"]
+    assert page.sections["Missing runs"]["li"][0] == f"{names[42]}: {recipes_of(7)[0].name}"
     (copy,) = page.sections["Copies"]["li"]
     assert copy.startswith("student 010, student 011: 24 records of 12 trainings, told by the same times (")
     assert [line.partition(" %")[0] for line in page.sections["Outliers"]["li"]] == [
@@ -121,39 +141,68 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
     ]
     assert page.sections["Diverged"]["li"] == ["student 021: digits-0-plain-8-seed998"]
     places = [line.partition(": ")[0] for line in page.sections["Files not used"]["li"]]
-    assert sorted(places) == sorted(
-        [f"{names[0]}/x.json", f"{names[32]}/huge.json", f"{names[34]}/broken.zip", names[41]]
-    )
-    of_class, of_book = page.sections["Beside the book"]["tr"][1:]
-    assert of_class == ["plain", "8", "10", "same", "class", "2", "0.50 ± 0.00", "3.00 ± 0.00"]
-    assert of_book[:6] == ["plain", "8", "10", "same", "book", "3"]
+    assert sorted(places) == sorted([f"{names[0]}/x.json", f"{names[32]}/huge.json", f"{names[34]}/broken.zip"])
     recipes = page.sections["The recipes"]
     assert set(recipes["dt"]) == {"dataset", "width", "epochs"} and "lr 0.1" in recipes["p"][0]
 
 
-@pytest.mark.parametrize(
-    ("settings", "likeness"),
-    [
-        ({}, ["same"]),
-        ({"seed": 77}, ["same"]),
-        ({"dataset": "digits-0-1", "width": 6}, ["similar"]),
-        ({"lr": 0.2}, []),
-        ({"depth": 38}, []),
-    ],
-    ids=str,
-)
-def test_the_books_runs_stand_beside_those_of_the_same_recipe_or_of_a_students_variant_of_it(settings, likeness):
-    record = ran(2.0, **{"shortcut": "A", "depth": 56, "epochs": 10, **settings})
-    lines = beside_the_book(examine({"ada": [Run("ada", record)]}, []))[1:]
-    assert [(line[3], *line[4:6]) for line in lines] == [
-        (like, *who) for like in likeness for who in (("class", "1"), ("book", "3"))
-    ]
+def tell_gradescope(folder):
+    """As Gradescope exports: names and times stand in a file, and a folder has a number."""
+    told = """
+submission_1:
+  :submitters:
+  - :name: Ada Lovelace
+    :sid: '42'
+  :created_at: 2026-11-30 22:04:00.5 Z
+  :score: 64.0
+  :history:
+  - :created_at: 2026-11-29 20:00:00 Z
+submission_2:
+  :submitters:
+  - :name: 漢字
+  - :name: "=cmd()"
+  :score:
+"""
+    (folder / "submission_metadata.yml").write_text(told, encoding="utf-8")
+    return "submission_1", "submission_2"
 
 
-def test_a_variant_is_left_out_where_someone_ran_the_books_own_recipe():
-    own, other = ran(2.0, depth=56, epochs=10), ran(9.0, depth=56, epochs=10, width=6)
-    of_class, _ = beside_the_book(examine({"ada": [Run("ada", own), Run("ada", other)]}, []))[1:]
-    assert of_class[3:7] == ["same", "class", "1", "2.00"]
+ADA, TWO = "Ada Lovelace 42", "漢字 and =cmd()"
+LAYOUTS = {
+    "Gradescope": (tell_gradescope, [ADA, "7", "1 of 12", "64",
+        "handed in 2026-11-30 22:04; 2 submissions, the last counts"],
+                   [TWO, "9", "0 of 12", "1 runs of another case"]),
+    "Canvas": (lambda _: ("lovelaceada_LATE_12_345_mine.zip", "zoe_13_346_submission-8-1.zip"),
+               ["lovelaceada", "7", "1 of 12", "late"], ["zoe", "8", "0 of 12", "1 runs of another case"]),
+    "Moodle": (lambda _: ("Ada Lovelace_987_assignsubmission_file_", "Zoë_988_assignsubmission_file_x.zip"),
+               ["Ada Lovelace", "7", "1 of 12"], ["Zoë", "1 runs", "no number found"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_each_platform_exports_has_a_line_for_each_student(layout, tmp_path):
+    name_them, *expected = LAYOUTS[layout]
+    names = name_them(tmp_path)
+    for name, record in zip(names, (ran(1.0, **vars(recipes_of(7)[0])), ran(seed=3)), strict=True):
+        if name.endswith(".zip"):
+            notebook = {"degradation.ipynb": "STUDENT_NUMBER = 7"} if name == names[0] else {}
+            hand_in_zip(tmp_path / name, **{"records/x.json": as_text(record), **notebook})
+        else:
+            hand_in(tmp_path, name, record)
+            number = 7 if name == names[0] else 9
+            (tmp_path / name / "a.ipynb").write_text(f"STUDENT_NUMBER = {number}", encoding="utf-8")
+    (tmp_path / "work.7z").write_bytes(b"7z")
+    (tmp_path / "lonely.ipynb").write_text("{}", encoding="utf-8")
+    make_class_report(tmp_path, tmp_path / "out" / "page.html")
+    make_class_report(tmp_path, tmp_path / "out" / "grades.csv")
+    page = Page((tmp_path / "out" / "page.html").read_text(encoding="utf-8"))
+    lines = {line[0]: line for line in page.sections["The students"]["tr"]}
+    for line in expected:
+        assert lines[line[0]][: len(line)] == line
+    assert "no record" in lines["lonely"][-1] and "no record" in lines["work"][-1]
+    assert page.sections["Files not used"]["li"][-1].startswith("work.7z: it is an archive that is not read")
+    table = list(csv.reader((tmp_path / "out" / "grades.csv").read_text(encoding="utf-8").splitlines()))
+    assert table[0] == ["student", "number", "complete", "points", "late", "remarks"] and len(table) >= 5
 
 
 # What is read
@@ -162,8 +211,8 @@ def test_a_variant_is_left_out_where_someone_ran_the_books_own_recipe():
 def read(folder: Path) -> tuple[dict[str, int], list[str]]:
     """The number of each student's runs, and what is not used."""
     students, unusable = read_class(folder)
-    assert all(run.student == name for name, runs in students.items() for run in runs)
-    return {student: len(runs) for student, runs in students.items()}, unusable
+    assert all(run.student == student.name for student in students for run in student.runs)
+    return {student.name: len(student.runs) for student in students}, unusable
 
 
 def test_records_are_found_in_folders_and_zip_files_however_deep(tmp_path):
@@ -173,7 +222,7 @@ def test_records_are_found_in_folders_and_zip_files_however_deep(tmp_path):
     hand_in_zip(tmp_path / "ada.ZIP", **{"third.JSON": as_text(third)})
     hand_in_zip(tmp_path / "bob.zip", **{"fourth.json": as_text(fourth), "notes.txt": "no record"})
     students, unusable = read_class(tmp_path)
-    found = {name: [run.record for run in runs] for name, runs in students.items()}
+    found = {student.name: [run.record for run in student.runs] for student in students}
     assert found == {"ada": [second, first, third], "bob": [fourth]} and not unusable
 
 
@@ -280,9 +329,9 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, spoil):
         ("no", "page.html", "no folder"),
         ("empty", "page.html", "holds no record of a student"),
         ("loose", "page.html", "loose holds no record of a student (STUDENT/**/*.json or STUDENT.zip); x.json: "),
-        ("no", "page.pdf", "ends in .html"),
-        ("no", ".html", "ends in .html"),
-        ("no", "folder.html", "ends in .html"),
+        ("no", "page.pdf", "ends in .html or .csv"),
+        ("no", ".html", "ends in .html or .csv"),
+        ("no", "folder.html", "ends in .html or .csv"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_reported_is_refused_in_one_sentence(tmp_path, folder, out, words):
@@ -332,8 +381,9 @@ def test_a_copy_is_told_from_the_same_run_done_twice(mine, theirs, evidence):
 def test_of_copies_one_counts_and_of_the_books_none(tmp_path):
     book = load_records(results_folder("digits"))
     ada = [Run("ada", COPY), Run("ada", ran(seed=1))]
-    of_class = examine({"ada": ada, "bob": [Run("bob", COPY)], "eve": [Run("eve", record) for record in book]}, [])
-    assert of_class.counted == ada and not beside_the_book(of_class)[1:]
+    runs = {"ada": ada, "bob": [Run("bob", COPY)], "eve": [Run("eve", record) for record in book]}
+    of_class = examine([Student(name, [], of_student) for name, of_student in runs.items()], [])
+    assert of_class.counted == ada
     assert by_network(of_class.counted)[1][4:] == ["2", "1", "1"]
     assert of_class.named["Copies"][0].startswith("the book, eve: 36 records of 18 trainings, told by the same times (")
     hand_in(tmp_path, "eve", *book)
