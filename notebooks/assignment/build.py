@@ -200,12 +200,12 @@ def why_not(root: Path, key: Path) -> str:
 
     if PLACEHOLDER in address(root):
         return f"Students install the library from {address(root)}, which is only a placeholder: say {COMMAND}"
-    listed = subprocess.run(
-        ["git", "ls-files", key], cwd=root, capture_output=True, text=True
-    )
-    if listed.returncode == 0 and listed.stdout:
+    for folder in (key, root / "notebooks" / "assignment" / "instructor"):
+        command = ["git", "ls-files", folder]  # fails for a folder outside
+        if not subprocess.run(command, cwd=root, capture_output=True).stdout:
+            continue
         return (
-            f"Your students install the library from this repository, and the answer key is in it: git knows {key}. "
+            f"Your students install the library from this repository, and the answer key is in it: git knows {folder}. "
             "Move it to a private folder and name that in ASSIGNMENT_KEY, as book/instructors.md shows."
         )
     return ""

@@ -5,13 +5,12 @@ OK_FORMAT = False
 name = "q0"
 points = 0
 
-
 @test_case(points=0, hidden=False)
 def test_number(env):
     from resnet_course.classroom import require, variant
-
-    require(env, "STUDENT_NUMBER")
+    require(env, 'STUDENT_NUMBER')
     try:
-        variant(env["STUDENT_NUMBER"])
+        variant(env['STUDENT_NUMBER'])
     except ValueError as error:
-        raise AssertionError(f"write your number, without quotes: {error}") from None
+        raise AssertionError(f'write your number, without quotes: {error}') from None
+
