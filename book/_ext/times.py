@@ -94,8 +94,8 @@ class Hours(SphinxRole):
 
 def fill_in_hours(app: Sphinx, tree: nodes.document, docname: str) -> None:
     for place in list(tree.findall(hours)):
-        chapters = [name for name in app.env.found_docs if name.startswith("notebooks/")]
-        chosen = [name for name in chapters if int(name.split("/")[1][:2]) in place["numbers"]]
+        prefixes = tuple(f"notebooks/{number:02}_" for number in place["numbers"])
+        chosen = [name for name in app.env.found_docs if name.startswith(prefixes)]
         minutes = sum(minutes_to_read(app.env.get_doctree(name)) for name in chosen)
         text = f"{minutes} minutes" if minutes < 90 else f"{round(minutes / 60)} hours"
         place.replace_self(nodes.Text(text))

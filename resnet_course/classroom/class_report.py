@@ -92,7 +92,7 @@ def examine(students: list[Student], unusable: list[str]) -> ClassRuns:
         "Files not used": unusable,
     }
     copied = {run.student for _, group in copies for run in group}
-    lines = [["student", "number", "complete", "points", "late", "remarks"]]
+    lines = [["student", "number", "complete", "points", "handed in", "remarks"]]
     same_number = Counter(student.number for student in students)
     for student in students:
         asked = set(recipes_of(student.number)) if student.number else set()
@@ -112,7 +112,7 @@ def examine(students: list[Student], unusable: list[str]) -> ClassRuns:
         complete = f"{len(asked & done)} of {len(asked)}" if asked else f"{len(done)} runs"
         remarks = "; ".join([*student.remarks, *(fact for fact, holds in facts.items() if holds)])
         number = str(student.number or "")
-        lines.append([student.name, number, complete, points, "late" if student.late else "", remarks])
+        lines.append([student.name, number, complete, points, student.handed_in, remarks])
     counts = {"student": len(students), "run": len(runs)}
     size = ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in counts.items())
     return ClassRuns(size, lines, runs, counted, named)

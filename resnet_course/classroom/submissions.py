@@ -66,7 +66,7 @@ class Student:
     runs: list[Run] = field(default_factory=list)
     number: int | None = None  # that the notebook says, or else the name of the zip file
     points: float | None = None
-    late: bool = False
+    handed_in: str = ""  # the time, or that it was late, where the platform says so
     remarks: list[str] = field(default_factory=list)
 
 
@@ -118,7 +118,8 @@ def _find_students(folder: Path, unusable: list[str]) -> list[Student]:
             number += 1
             printed = f"{plain} ({number})"
         student = students[printed] = Student(printed, paths, points=facts.get("points"))
-        student.late = any((of_canvas := CANVAS.fullmatch(path.name)) and of_canvas["late"] for path in paths)
+        is_late = any((of_canvas := CANVAS.fullmatch(path.name)) and of_canvas["late"] for path in paths)
+        student.handed_in = "late" if is_late else facts.get("handed_in", "")
         student.remarks += facts.get("remarks", [])
         if (results := folder / f"{name}{RESULTS}").is_file():
             student.points = _points(json.loads(results.read_bytes()))
@@ -145,10 +146,9 @@ def _read_gradescope(path: Path) -> dict[str, dict[str, Any]]:
     for folder, facts in submissions:
         names = [f"{who.get(':name')} {who.get(':sid') or ''}".strip() for who in facts.get(":submitters") or []]
         before = len(facts.get(":history") or [])
-        when = facts.get(":created_at")
-        remarks = [f"handed in {str(when)[:16]}"] if when else []
-        remarks += [f"{before + 1} submissions, the last counts"] if before else []
-        told[folder] = {"name": " and ".join(names) or folder, "points": facts.get(":score"), "remarks": remarks}
+        remarks = [f"{before + 1} submissions, the last counts"] if before else []
+        said = {"points": facts.get(":score"), "handed_in": str(facts.get(":created_at") or "")[:16]}
+        told[folder] = {"name": " and ".join(names) or folder, "remarks": remarks, **said}
     return told
 
 
