@@ -93,29 +93,34 @@ def examine(students: list[Student], unusable: list[str]) -> ClassRuns:
     }
     copied = {run.student for _, group in copies for run in group}
     lines = [["student", "number", "complete", "points", "handed in", "remarks"]]
-    same_number = Counter(student.number for student in students)
+    numbers = Counter(student.number for student in students)
     for student in students:
-        asked = set(recipes_of(student.number)) if student.number else set()
-        done = {run.record.recipe for run in student.runs}
-        named["Missing runs"] += [f"{student.name}: {recipe.name}" for recipe in recipes_of(student.number)
-                                  if recipe not in done]  # fmt: skip
-        strange = [str(run) for run in student.runs if asked and run.record.recipe not in asked]
-        named["Runs that are not the student's case"] += strange
+        missing, strange = compare_with_case(student)
+        named["Missing runs"] += [f"{student.name}: {recipe.name}" for recipe in missing]
+        named["Runs that are not the student's case"] += map(str, strange)
         facts = {
             "no number found": not student.number,
-            f"number {student.number} also of others": student.number and same_number[student.number] > 1,
+            f"number {student.number} also of others": student.number and numbers[student.number] > 1,
             f"{len(strange)} runs of another case": strange,
             "no record": not student.runs,
             "copies": student.name in copied,
         }
+        asked, done = len(recipes_of(student.number)), len(student.runs) - len(strange)
+        complete = f"{done} of {asked}" if asked else f"{done} runs"
         points = "" if student.points is None else f"{student.points:g}"
-        complete = f"{len(asked & done)} of {len(asked)}" if asked else f"{len(done)} runs"
         remarks = "; ".join([*student.remarks, *(fact for fact, holds in facts.items() if holds)])
-        number = str(student.number or "")
-        lines.append([student.name, number, complete, points, student.handed_in, remarks])
+        lines.append([student.name, str(student.number or ""), complete, points, student.handed_in, remarks])
     counts = {"student": len(students), "run": len(runs)}
     size = ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in counts.items())
     return ClassRuns(size, lines, runs, counted, named)
+
+
+def compare_with_case(student: Student) -> tuple[list[Recipe], list[Run]]:
+    """The runs of the student's case that are not there, and those that are there and are not of it."""
+    asked = recipes_of(student.number)
+    done = {run.record.recipe for run in student.runs}
+    strange = [run for run in student.runs if asked and run.record.recipe not in asked]
+    return [recipe for recipe in asked if recipe not in done], strange
 
 
 def recipes_of(number: int | None) -> list[Recipe]:
