@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -15,7 +18,7 @@ import torchvision
 from torch import nn
 
 from resnet_lib.augment import AugmentedImages
-from resnet_lib.datasets import Dataset
+from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.fast import FastLoop, choose_precision, cpu_has
 from resnet_lib.networks import resnet50
 from resnet_lib.recipes import Recipe
@@ -46,6 +49,8 @@ def cpu_rows() -> list[Row]:
     time50 = "ResNet-50 forward and backward, our time / torchvision's"
     memory50 = "ResNet-50 forward and backward, our peak memory / torchvision's"
     readable = "readable loop / bare loop over the same tensors"
+    in_page = "residual-32 of width 4 on one thread, the page's WebAssembly in Node / PyTorch's readable loop"
+    no_node = "" if shutil.which("node") else "no Node here"
     return [
         Row("augmentation", augmented, "images/s", Goal("≥", 12), augmentation, 150),
         Row("end-to-end", float32, "images/s", Goal("≥", 1.4), partial(end_to_end, CPU, "float32"), 25),
@@ -53,6 +58,7 @@ def cpu_rows() -> list[Row]:
         Row("resnet50-time", time50, "ms a step", Goal("≤", 1), partial(resnet50_time, CPU), 4),
         Row("resnet50-memory", memory50, "MiB", Goal("≤", 1), resnet50_memory, 1),
         Row("readable-loop", readable, "images/s", Goal("≥", 0.97), readable_loop, 60),
+        Row("in-page", in_page, "images/s", Goal("≥", 0.4), in_page_training, 10, no_node),
     ]
 
 
@@ -189,6 +195,29 @@ def readable_loop(steps: int) -> tuple[Side, Side]:
             bare_optimizer.step()
 
     return rate(ours, steps * BATCH, CPU), rate(theirs, steps * BATCH, CPU)
+
+
+def in_page_training(epochs: int) -> tuple[Side, Side]:
+    """What trains on the front page, as `tests/book/hero.js` runs it, and the same network here on one thread."""
+    recipe = Recipe(depth=32, width=4, images=512, batch_size=64)
+    run = Run(recipe, load_dataset("digits"), CPU)
+    data = {"images": run.images.flatten().tolist(), "labels": run.labels.tolist(), "side": 8}
+    task = {"task": "speed", "epochs": epochs, "recipe": asdict(recipe), "depth": 32, "residual": True, "seed": 0}
+    request, order = json.dumps({**task, **data}), torch.arange(512)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(run.optimizer, lambda step: 1.0)
+
+    def ours() -> float:
+        command = ["node", Path(__file__).parents[1] / "book" / "hero.js"]
+        return json.loads(subprocess.run(command, input=request, capture_output=True, text=True, check=True).stdout)
+
+    def theirs() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        for _ in range(epochs):
+            train_epoch(run.model, run.images, run.labels, order, 64, run.optimizer, scheduler)
+        torch.set_num_threads(threads)
+
+    return ours, rate(theirs, epochs * 512, CPU)
 
 
 def captured(depth: int, steps: int) -> tuple[Side, Side]:
