@@ -267,4 +267,6 @@
   status.append("Two networks of the same layers and the same starting weights. One has ", plusX(), ". Which one learns?");
   box.append(form, results, drawing.box, status, table, about);
   show();
+  box.id = "train"; // where a shared address leads
+  if (location.hash === "#train") box.scrollIntoView();
 })();

@@ -14,7 +14,7 @@ OPEN_ALL = "document.querySelectorAll('details').forEach(one => one.open = true)
 # Words of the text; the buttons beside a piece of code come from a script.
 WORDS = """() => {
   const text = document.querySelector("main").cloneNode(true);
-  text.querySelectorAll("button, script, noscript, style").forEach(one => one.remove());
+  text.querySelectorAll("button, script, noscript, style, .explorer").forEach(one => one.remove());
   return text.textContent.split(/\\s+/).length;
 }"""
 # These pages are for a script: the others must say the same without one.
