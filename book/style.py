@@ -4,7 +4,7 @@ python book/style.py                                 every chapter
 python book/style.py notebooks/04_shortcuts.ipynb    one of them
 """
 
-import base64
+import gzip
 import re
 import sys
 from collections.abc import Iterator
@@ -45,8 +45,11 @@ def opening(path: Path, cells: list[Any]) -> Iterator[str]:
 def pictures(cells: list[Any]) -> Iterator[str]:
     for number, cell in enumerate(cells):
         for output in cell.get("outputs", []):
-            if picture := output.get("data", {}).get("image/png"):
-                size = len(base64.b64decode(picture))
+            data = output.get("data", {})
+            if "image/png" in data:
+                yield f"cell {number}: its picture is made of dots; a vector graphic stays sharp and turns dark"
+            if picture := data.get("image/svg+xml"):
+                size = len(gzip.compress(picture.encode()))  # as it travels
                 if size >= LARGEST_PICTURE:
                     yield f"cell {number}: its picture has {size:,} bytes, {LARGEST_PICTURE:,} are too many"
                 if len(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")) <= SHORTEST_ALT:

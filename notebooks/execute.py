@@ -6,8 +6,6 @@ python notebooks/execute.py 01_degradation     one of them
 How long each took, and where, is kept in book/results/run_times.json.
 """
 
-import base64
-import io
 import json
 import re
 import sys
@@ -18,7 +16,6 @@ import nbformat
 import torch
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from PIL import Image
 
 from resnet_lib.environment import describe_environment
 from resnet_lib.files import write_whole
@@ -60,26 +57,11 @@ def normalise(notebook: NotebookNode) -> None:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
             for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    png = base64.b64decode(output.data["image/png"])
-                    output.data["image/png"] = base64.b64encode(shrink(png)).decode()
                 if "image/svg+xml" in output.get("data", {}):
                     svg = re.sub(
                         "<dc:date>.*?</dc:date>", "", output.data["image/svg+xml"]
                     )
                     output.data["image/svg+xml"] = svg
-
-
-def shrink(png: bytes) -> bytes:
-    """The picture in 256 colours, which a chart does not miss: a third of the bytes."""
-    picture = Image.open(io.BytesIO(png))
-    if picture.mode == "P":  # shrunk already
-        return png
-    smaller = io.BytesIO()
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-        smaller, "PNG", optimize=True
-    )
-    return smaller.getvalue()
 
 
 def chapters(names: list[str]) -> list[Path]:
