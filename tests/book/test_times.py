@@ -50,4 +50,6 @@ def test_the_sums_on_the_front_page_are_those_of_the_chapters(chapters, site):
     assert f"Chapters 1 to 10 take about {whole} with the code, chapters 1 to 5 about {part} ." in front.replace(
         ".", " ."
     )
-    assert f"Chapter 1 , about {minutes[0]} minutes to read" in front
+    for_class = sum(minutes[:2])
+    words = f"{for_class} minutes" if for_class < 90 else f"{round(for_class / 60)} hours"
+    assert f"Chapters 1 and 2 , about {words} to read" in front
