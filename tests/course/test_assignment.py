@@ -139,7 +139,7 @@ def test_autograder_is_a_zip_as_gradescope_asks_with_all_tests_the_secret_and_li
 
 def test_nothing_is_built_for_students_before_the_library_has_an_address_and_the_key_is_private(tmp_path):
     assert "make repository URL=https://github.com/OWNER/NAME" in BUILD.why_not(ROOT, SOURCE.parent)
-    config = "repository: {url: https://github.com/ada/resnet-book}"
+    config = "repository: {url: https://github.com/ada/a-book}"
     (tmp_path / "_config.yml").write_text(config, encoding="utf-8")
     BUILD.subprocess.run(["git", "init", "-q", tmp_path], check=True)
     key = tmp_path / "key"
