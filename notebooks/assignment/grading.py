@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -278,7 +279,8 @@ def run_notebook(notebook: Any, cell_seconds: float, notebook_seconds: float) ->
 
     ended, began = "", monotonic()
     try:
-        asyncio.run(execute())
+        with ThreadPoolExecutor(1) as apart:  # where no event loop runs already
+            apart.submit(lambda: asyncio.run(execute())).result()
     except Exception as error:
         ended = f"Your notebook could not be run to its end: {shorten(str(error))}"
         if (

@@ -9,6 +9,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from torch import nn
 
@@ -275,7 +276,9 @@ DIAGRAMS = ["draw_block", "draw_insertions", "draw_options", "draw_paths", "draw
 
 @pytest.mark.parametrize("draw", DIAGRAMS)
 def test_a_diagram_of_the_chapters_has_all_words_on_the_page_and_none_over_another(draw):
-    figure = getattr(pictures, draw)("title")
+    with plt.rc_context(figures.style()):
+        figure = getattr(pictures, draw)("title")
+        FigureCanvasAgg(figure).draw()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
     assert all(figure.bbox.fully_contains(*corner) for box in boxes for corner in box.corners())
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
