@@ -75,24 +75,6 @@ def restore_optimizer(optimizer: torch.optim.SGD, state: dict[str, Any]) -> None
         group.update(own, lr=own["lr"].fill_(rate) if isinstance(own["lr"], torch.Tensor) else rate)
 
 
-def make_scheduler(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int, train_errors: list[float]
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The recipe's learning rate, which a call of ``step()`` after each batch moves on.
-
-    ``train_errors`` is the curve that grows while training; it ends the warm-up.
-    """
-
-    def factor(step: int) -> float:
-        if recipe.warm_up and min(train_errors, default=100.0) >= 80:
-            return 0.1
-        return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
-
-    if recipe.schedule == "steps":
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps, cycle_momentum=False)
-
-
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
     """On a GPU, let cuDNN use convolutions that give the same bits again; its fastest differ from run to run."""

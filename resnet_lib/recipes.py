@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
+import torch
+
 SHORTCUTS = ("none", "A", "B", "C")  # "none" is the plain network, the others are the paper's options
 SCHEDULES = ("one-cycle", "steps")
 PRECISIONS = ("float32", "bfloat16", "float16")  # the last is in records alone, nothing is trained in it any more
@@ -168,3 +170,21 @@ def paper_grid(seeds: int = 5, dataset: str = "cifar10", precision: str = "float
         for seed in range(check_number("seeds", seeds))
         for depth, shortcut in networks
     ]
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int, train_errors: list[float]
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The recipe's learning rate, which a call of ``step()`` after each batch moves on.
+
+    ``train_errors`` is the curve that grows while training; it ends the warm-up.
+    """
+
+    def factor(step: int) -> float:
+        if recipe.warm_up and min(train_errors, default=100.0) >= 80:
+            return 0.1
+        return 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
+
+    if recipe.schedule == "steps":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps, cycle_momentum=False)

@@ -13,11 +13,11 @@ from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.datasets import Dataset
 from resnet_lib.environment import choose_device, describe_environment
-from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, make_scheduler, repeatable, restore_optimizer
+from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, repeatable, restore_optimizer
 from resnet_lib.files import refuse
 from resnet_lib.networks import CifarResNet, cifar_resnet
 from resnet_lib.parallel import seeded
-from resnet_lib.recipes import Recipe
+from resnet_lib.recipes import Recipe, make_scheduler
 from resnet_lib.records import Record, finite_or_none
 
 OnEpoch = Callable[[int, float | None], None]  # called with epochs done since the last call, and the last one's loss

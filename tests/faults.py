@@ -49,6 +49,7 @@ resnet_lib/augment.py
     => padded[:, :, : -2 * PADDING, : -2 * PADDING] = images
   the same crops in every epoch: held.copy_(drawn) => held.copy_(held)
 resnet_lib/recipes.py
+  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
   True counts as 1: isinstance(value, kind) and not isinstance(value, bool) => isinstance(value, kind)
   two layers are a network: if depth < 8 or => if depth < 2 or
   another digest in the file name: digest[:8] => digest[-8:]
@@ -87,7 +88,6 @@ resnet_lib/training.py
   a loss that was infinite once is a result: None if self.has_diverged else finite_or_none(train_loss)
     => finite_or_none(train_loss)
 resnet_lib/fast.py
-  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
   other models captured: step = self._replay if self.capture and => step = self._replay if
   layout chosen by the other channels: layer.in_channels // layer.groups < 8 => layer.out_channels < 8
   learning rate not restored: rate = float(group["lr"]) => rate = float(own["lr"])

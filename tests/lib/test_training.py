@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from resnet_lib import training
-from resnet_lib.recipes import PAPER_CIFAR10, Recipe
+from resnet_lib.recipes import PAPER_CIFAR10, Recipe, make_scheduler
 from resnet_lib.records import Record, load_record, save_record
 from resnet_lib.training import (
     Run,
@@ -24,7 +24,6 @@ from resnet_lib.training import (
     choose_device,
     evaluate,
     fit,
-    make_scheduler,
     train,
     train_epoch,
 )
