@@ -103,9 +103,11 @@ const explorers = (() => {
       show(state);
     }
 
+    /** Another explorer of the same page may have its state there, too. */
     function writeAddress() {
-      const fields = Object.keys(data.start).map((key) => `${key}=${state[key]}`);
-      history.replaceState(null, "", `#${fields.join("&")}`);
+      const fields = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+      for (const key of Object.keys(data.start)) fields.set(key, state[key]);
+      history.replaceState(null, "", `#${decodeURIComponent(fields)}`);
     }
 
     function change(update) {

@@ -423,6 +423,15 @@ def test_the_gradient_explorer_hides_what_is_to_be_guessed_and_then_shows_the_re
     assert page.url.endswith("#depth=20&moment=10&seed=2&guess=-3&played=1")
 
 
+def test_two_explorers_of_one_page_share_its_address(open_page):
+    page = open_page("notebooks/09_why_it_works.html", reduced_motion="reduce")
+    page.get_by_role("button", name="Play").click()
+    page.get_by_label("residual-20, block layer1.1").click()
+    page = open_page("notebooks/09_why_it_works.html#" + page.url.partition("#")[2])
+    assert page.locator("[data-explorer=gradient] .explorer-drawing").is_visible()
+    assert lesion_errors(page) == expected_lesions(0, 2, 2)
+
+
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_tab_goes_through_an_explorer_and_out_again(open_explorer, name):
     page = open_explorer(name)
