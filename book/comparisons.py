@@ -38,11 +38,19 @@ def runs(folder: str, **wanted: Any) -> tuple[str, Rows]:
 
 
 OPTION_C = runs("chapters", depth=56, shortcut="C", width=8, epochs=10, dataset="digits", schedule="one-cycle")
+PROJECTIONS = ("projections, identity start", "projections, bare", "projections, bare, identity start")
 COMPARISONS: list[tuple[str, str, list[tuple[str, Rows]]]] = [
+    ("01_degradation", "None of the three learning rates rescues it", [probe("plain"), probe("residual")]),
     (
         "04_shortcuts",
         "No rate rescues it, and the best on average, 0.1, lies well inside the sweep",
         [OPTION_C],
+    ),
+    ("04_shortcuts", "The BatchNorm is the main culprit", [probe(kind, "projections") for kind in PROJECTIONS]),
+    (
+        "07_cifar",
+        "a sweep of six rates, and three seeds at the best of them",
+        [runs("chapters", dataset="cifar10-jpg-9fe92d9f-imagenet-stem")],
     ),
     ("09_why_it_works", "no learning rate has decided it", [probe("plain"), probe("residual")]),
     ("09_why_it_works", "Residual-56 *without* it fits at 0.2", [probe("residual, no BN, scaled")]),
