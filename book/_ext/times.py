@@ -9,14 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from docutils import nodes
+from kaggle import COLAB
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from tables import table
 
-COLAB = "https://colab.research.google.com/github"
 RECORD = Path("book", "results", "run_times.json")
 WORDS_A_MINUTE = 180  # of technical prose
 CODE_LINES_A_MINUTE = 15
@@ -53,7 +52,7 @@ def add_times(app: Sphinx, tree: nodes.document) -> None:
         return
     title, cores = next(tree.findall(nodes.title)), run["environment"]["cores"]
     text = f"About {minutes_to_read(tree)} minutes to read, {in_words(run['seconds'])} to run on {cores} CPU cores. "
-    repository = app.config.html_theme_options["repository_url"].replace("https://github.com", COLAB)
+    repository = app.config.html_theme_options["repository_url"].replace("https://github.com/", COLAB)
     colab = nodes.reference(text="Open in Colab", refuri=f"{repository}/blob/main/{app.env.docname}.ipynb")
     home = pending_xref("", nodes.inline(text="Run it at home"), refdomain="std", reftype="ref", reftarget="run")
     home.attributes |= {"refexplicit": True, "refdoc": app.env.docname}
@@ -101,23 +100,6 @@ def fill_in_hours(app: Sphinx, tree: nodes.document, docname: str) -> None:
         place.replace_self(nodes.Text(text))
 
 
-class Citation(SphinxDirective):
-    """``{citation}``: CITATION.cff as an entry for BibTeX."""
-
-    def run(self) -> list[nodes.Node]:
-        self.env.note_dependency("CITATION.cff")
-        cff = yaml.safe_load(Path(self.env.srcdir, "CITATION.cff").read_text(encoding="utf-8"))
-        fields = {
-            "title": cff["title"],
-            "author": " and ".join(f"{{{author['name']}}}" for author in cff["authors"]),
-            "year": cff["date-released"].year,
-            "version": cff["version"],
-            "url": cff["repository-code"],
-        }
-        lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
-        return [nodes.literal_block(text=f"@misc{{resnet-book,\n{lines}}}", language="bibtex")]
-
-
 class Versions(SphinxDirective):
     """The packages that this very build used."""
 
@@ -131,6 +113,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", add_times)
     app.connect("doctree-resolved", fill_in_hours)
     app.add_directive("run-times", RunTimes)
-    app.add_directive("citation", Citation)
     app.add_directive("versions", Versions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -9,9 +10,11 @@ matplotlib.use("svg")
 
 import matplotlib.pyplot as plt
 import yaml
+from docutils import nodes
 from jinja2 import Template
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
 
 from resnet_lib.figures import RESIDUAL
 
@@ -30,13 +33,34 @@ def address_of_site(repository: str) -> str:
     return "" if found is None or found[1] == PLACEHOLDER else f"https://{found[1].lower()}.github.io/{found[2]}/"
 
 
+def read_citation(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+
+
 def configure(app: Sphinx, config: Config) -> None:
     """The page's foot names the edition, and its head the address, which Sphinx adds if it knows the site's."""
     config.html_baseurl = config.html_baseurl or address_of_site(config.html_theme_options["repository_url"])
     config.html_theme_options["footer_content_items"] = ["colophon.html"]
-    citation = yaml.safe_load(Path(app.srcdir, "CITATION.cff").read_text(encoding="utf-8"))
+    citation = read_citation(Path(app.srcdir))
     released = citation["date-released"].isoformat()
     config.html_context |= {"edition": citation["version"], "released": released, "site": config.html_baseurl}
+
+
+class Citation(SphinxDirective):
+    """``{citation}``: CITATION.cff as an entry for BibTeX."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency("CITATION.cff")
+        cff = read_citation(Path(self.env.srcdir))
+        fields = {
+            "title": cff["title"],
+            "author": " and ".join(f"{{{author['name']}}}" for author in cff["authors"]),
+            "year": cff["date-released"].year,
+            "version": cff["version"],
+            "url": cff["repository-code"],
+        }
+        lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+        return [nodes.literal_block(text=f"@misc{{resnet-book,\n{lines}}}", language="bibtex")]
 
 
 def write_sitemap(app: Sphinx, out: Path) -> None:
@@ -74,5 +98,6 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("citation", Citation)
     app.connect("config-inited", configure)
     app.connect("build-finished", finish, priority=900)
