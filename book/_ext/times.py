@@ -51,7 +51,8 @@ def add_times(app: Sphinx, tree: nodes.document) -> None:
     if folder != "notebooks" or run is None:
         return
     title, cores = next(tree.findall(nodes.title)), run["environment"]["cores"]
-    text = f"About {minutes_to_read(tree)} minutes to read, {in_words(run['seconds'])} to run on {cores} CPU cores. "
+    minutes = app.env.metadata[app.env.docname]["minutes"] = minutes_to_read(tree)
+    text = f"About {minutes} minutes to read, {in_words(run['seconds'])} to run on {cores} CPU cores. "
     repository = app.config.html_theme_options["repository_url"].replace("https://github.com/", COLAB)
     colab = nodes.reference(text="Open in Colab", refuri=f"{repository}/blob/main/{app.env.docname}.ipynb")
     home = pending_xref("", nodes.inline(text="Run it at home"), refdomain="std", reftype="ref", reftarget="run")
@@ -94,8 +95,7 @@ class Hours(SphinxRole):
 def fill_in_hours(app: Sphinx, tree: nodes.document, docname: str) -> None:
     for place in list(tree.findall(hours)):
         prefixes = tuple(f"notebooks/{number:02}_" for number in place["numbers"])
-        chosen = [name for name in app.env.found_docs if name.startswith(prefixes)]
-        minutes = sum(minutes_to_read(app.env.get_doctree(name)) for name in chosen)
+        minutes = sum(about["minutes"] for name, about in app.env.metadata.items() if name.startswith(prefixes))
         text = f"{minutes} minutes" if minutes < 90 else f"{round(minutes / 60)} hours"
         place.replace_self(nodes.Text(text))
 
