@@ -11,8 +11,9 @@ from typing import Any
 
 PACKAGES = Path(__file__).with_name("package.json")
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
-# Marks from 0 to 100, and the title of every audit that cost one of them something.
-Marks = tuple[dict[str, int], list[str]]
+# Marks from 0 to 100, the title of every audit that cost one of them something, the seconds until the largest content
+# was painted, and how far content shifted.
+Marks = tuple[dict[str, int], list[str], float, float]
 
 
 def install_packages(folder: Path) -> Path:
@@ -55,4 +56,6 @@ def read_report(report: dict[str, Any]) -> Marks:
             counts = reference["weight"] and audit["scoreDisplayMode"] not in ("notApplicable", "informative", "manual")
             if counts and (audit["score"] or 0) < 0.9:
                 lost.append(f"{name}: {audit['title']} ({audit.get('displayValue', '')})")
-    return marks, lost
+    audits = report["audits"]
+    paint, shift = (audits[name]["numericValue"] for name in ("largest-contentful-paint", "cumulative-layout-shift"))
+    return marks, lost, paint / 1000, shift

@@ -41,17 +41,19 @@ def test_the_server_compresses_text_and_has_no_page_that_is_not_there(tmp_path):
 
 
 def test_a_goal_is_met_only_if_every_page_meets_it():
-    good, bad = Visit("a.html", bytes=100_000), Visit("b.html", elsewhere=["https://x"], errors=["e"], bytes=700_000)
+    good, bad = Visit("a.html", bytes=100_000), Visit("b.html", elsewhere=["https://x"], errors=["e"], bytes=300_000)
     assert all(result.met for result in goals.of_visits([good]))
     missed = [result.measured for result in goals.of_visits([good, bad]) if not result.met]
-    assert missed == ["1", "1", "700 kB (b.html)"]
+    assert missed == ["1", "1", "300 kB (b.html)"]
     audits = {"slow": {"title": "Slow", "score": 0.4, "displayValue": "4 s", "scoreDisplayMode": "numeric"}}
+    audits |= {"largest-contentful-paint": {"numericValue": 2600}, "cumulative-layout-shift": {"numericValue": 0.05}}
     categories = {name: {"score": 1, "auditRefs": []} for name in goals.LIGHTHOUSE_GOALS}
     fine = tools.read_report({"categories": categories, "audits": audits})
     slow = {**categories, "performance": {"score": 0.724, "auditRefs": [{"id": "slow", "weight": 10}]}}
     marks = {"a.html": fine, "b.html": tools.read_report({"categories": slow, "audits": audits})}
-    performance, *others = goals.of_lighthouse(marks)
+    performance, *others, paint, shift = goals.of_lighthouse(marks)
     assert not performance.met and all(result.met for result in others)
+    assert not paint.met and shift.met and (paint.measured, shift.measured) == ("2.6 s (b.html)", "0.05 (b.html)")
     assert (performance.measured, performance.details) == ("72", ["b.html: performance: Slow (4 s)"])
 
 
