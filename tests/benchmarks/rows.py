@@ -19,7 +19,7 @@ from torch import nn
 
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.datasets import Dataset, load_dataset
-from resnet_lib.fast import FastLoop, choose_precision, cpu_has
+from resnet_lib.fast import FastLoop, choose_precision, cpu_has, repeatable
 from resnet_lib.networks import resnet50
 from resnet_lib.recipes import Recipe
 from resnet_lib.training import Run, build_model, train_epoch
@@ -112,7 +112,7 @@ def end_to_end(device: torch.device, precision: str, steps: int) -> tuple[Side, 
     loader = pil_loader(dataset, workers=available_cores() if on_gpu else 2, pin_memory=on_gpu)
     model = build_model(run.recipe, dataset).to(device)
     theirs = usual_loop(model, loader, device, run.recipe.precision if on_gpu else "float32")
-    return rate(run.train_epoch, steps * BATCH, device), rate(theirs, steps * BATCH, device)
+    return rate(partial(trained, run), steps * BATCH, device), rate(theirs, steps * BATCH, device)
 
 
 def resnet50_time(device: torch.device, steps: int) -> tuple[Side, Side]:
@@ -225,7 +225,7 @@ def captured(depth: int, steps: int) -> tuple[Side, Side]:
     dataset = made_dataset(steps * BATCH)
     ours, theirs = (made_run(depth, dataset, GPU, choose_precision(GPU)) for _ in range(2))
     theirs.fast_loop = FastLoop(theirs.model, theirs.optimizer, theirs.recipe.precision, capture=False)
-    return rate(ours.train_epoch, steps * BATCH, GPU), rate(theirs.train_epoch, steps * BATCH, GPU)
+    return rate(partial(trained, ours), steps * BATCH, GPU), rate(partial(trained, theirs), steps * BATCH, GPU)
 
 
 def made_dataset(count: int, channels: int = 3, size: int = 32) -> Dataset:
@@ -248,6 +248,12 @@ def made_run(depth: int, dataset: Dataset, device: torch.device, precision: str)
         precision=precision,
     )
     return Run(recipe, dataset, device)
+
+
+def trained(run: Run) -> None:
+    """An epoch as `resnet_lib.training.train` does it: on a GPU, with convolutions that repeat their bits."""
+    with repeatable(run.device):
+        run.train_epoch()
 
 
 def available_cores() -> int:
