@@ -2,12 +2,15 @@
 
 python notebooks/assignment/grade.py _build/assignment/degradation-autograder.zip SUBMISSION... --out graded
 
-A SUBMISSION is a notebook, a zip file or a folder. Of each, graded/NAME holds what was handed in and
-graded/NAME.results.json what it got; python -m resnet_course class-report graded makes a page of them all.
+A SUBMISSION is a notebook, a zip file, or a folder with one of these, as Moodle has it. Of each, graded/NAME holds what
+was handed in and graded/NAME.results.json what it got; python -m resnet_course class-report graded makes a page of
+them all. One that can't be graded is named, and the others are graded.
 Students' code runs with your rights: use an account that can lose nothing.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import shutil
 import tempfile
@@ -22,32 +25,53 @@ from grading import tidy
 def grade(autograder: Path, submission: Path, out: Path) -> None:
     """Write ``out``/NAME, what was handed in, and ``out``/NAME.results.json, as Gradescope has them."""
     name = submission.name if submission.is_dir() else submission.stem
-    handed_in = out / name
-    if handed_in.exists() and not handed_in.samefile(submission):
-        shutil.rmtree(handed_in)
-    if submission.is_dir():
-        shutil.copytree(submission, handed_in, dirs_exist_ok=True)
-    elif submission.suffix.lower() == ".zip":
-        with zipfile.ZipFile(submission) as archive:
-            archive.extractall(handed_in)
-    else:
-        handed_in.mkdir(parents=True)
-        shutil.copy(submission, handed_in)
+    handed_in, told = out / name, {"output": "", "tests": []}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = shutil.copytree(handed_in, Path(temporary, "submission"))
-        told = {"output": tidy(folder), "tests": []}
-        packed = shutil.make_archive(str(Path(temporary, "tidied")), "zip", folder)
         try:
-            otter_run(
-                packed, autograder=str(autograder), output_dir=temporary, no_logo=True
-            )
+            if not (handed_in.exists() and handed_in.samefile(submission)):
+                copy(submission, handed_in)
+            unpack(handed_in)
+            folder = shutil.copytree(handed_in, Path(temporary, "submission"))
+            told["output"] = tidy(folder)
+            packed = shutil.make_archive(str(Path(temporary, "tidied")), "zip", folder)
+            with contextlib.redirect_stdout(io.StringIO()):  # the results say it, too
+                otter_run(
+                    packed,
+                    autograder=str(autograder),
+                    output_dir=temporary,
+                    no_logo=True,
+                )
             told = json.loads(
                 Path(temporary, "results.json").read_text(encoding="utf-8")
             )
         except Exception as error:  # of one submission; the others are graded
             told["output"] += f"\nIt could not be graded: {error}"
     (out / f"{name}.results.json").write_text(json.dumps(told), encoding="utf-8")
-    print(f"{name}: {sum(test.get('score', 0) for test in told['tests']):g} points")
+    points = f"{sum(test.get('score', 0) for test in told['tests']):g} points"
+    print(f"{name}: {points if told['tests'] else told['output'].strip()}", flush=True)
+
+
+def copy(submission: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if submission.is_dir():
+        shutil.copytree(submission, folder)
+    else:
+        folder.mkdir(parents=True)
+        shutil.copy(submission, folder)
+
+
+def unpack(folder: Path) -> None:
+    """Put what a zip file holds into its place."""
+    packed = [path for path in folder.rglob("*") if path.suffix.lower() == ".zip"]
+    if len(packed) > 1:
+        names = ", ".join(sorted(path.name for path in packed))
+        raise ValueError(
+            f"it has several zip files, {names}: leave the one that counts"
+        )
+    for path in packed:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(path.parent)
+        path.unlink()
 
 
 def main() -> None:
@@ -58,6 +82,10 @@ def main() -> None:
     parser.add_argument("submissions", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("graded"))
     args = parser.parse_args()
+    for path in (args.autograder, *args.submissions):
+        if not path.exists():
+            parser.error(f"there is no {path}")
+    args.out.mkdir(parents=True, exist_ok=True)
     for submission in args.submissions:
         grade(args.autograder, submission, args.out)
 

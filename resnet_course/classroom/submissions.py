@@ -121,15 +121,15 @@ def _find_students(folder: Path, unusable: list[str]) -> list[Student]:
         is_late = any((of_canvas := CANVAS.fullmatch(path.name)) and of_canvas["late"] for path in paths)
         student.handed_in = "late" if is_late else facts.get("handed_in", "")
         student.remarks += facts.get("remarks", [])
-        if (results := folder / f"{name}{RESULTS}").is_file():
-            student.points = _points(json.loads(results.read_bytes()))
+        of_student = [folder / f"{path.name if path.is_dir() else path.stem}{RESULTS}" for path in paths]
+        for results in filter(Path.is_file, of_student):
+            if tests := json.loads(results.read_bytes())["tests"]:
+                student.points = max(student.points or 0, sum(test.get("score", 0) for test in tests))
+            else:
+                student.remarks.append("could not be graded")
         if named := re.search(r"submission-(\d{1,12})\b", " ".join(path.name for path in paths)):
             student.number = int(named[1])
     return list(students.values())
-
-
-def _points(results: dict[str, Any]) -> float:
-    return sum(test.get("score", 0) for test in results["tests"])
 
 
 def _read_gradescope(path: Path) -> dict[str, dict[str, Any]]:

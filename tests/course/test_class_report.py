@@ -32,11 +32,8 @@ def ran(train_error=1.0, test_error=2.0, **settings) -> Record:
     """A record like that of a training: its times and losses are its own to the last digit."""
     recipe = Recipe(**{"epochs": 3, **settings})
     curve = [60.0] * (recipe.epochs - 2) + [30.0 + luck.random(), train_error]
-    curves, times = (
-        {"train_error": curve, "test_error": [*curve[:-1], test_error]},
-        (luck.random() + 1, luck.random() + 1000),
-    )
-    loss = luck.random() + 0.1
+    curves = {"train_error": curve, "test_error": [*curve[:-1], test_error]}
+    times, loss = (luck.random() + 1, luck.random() + 1000), luck.random() + 0.1
     return Record(recipe, train_error, test_error, test_error, None, loss, curves, *times, ENVIRONMENT)
 
 
@@ -94,19 +91,12 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
     shutil.rmtree(tmp_path / names[40])
     for name in (names[41], names[42]):
         shutil.rmtree(tmp_path / name / "runs")
-    hand_in(
-        tmp_path,
-        names[42],
-        *(
-            ran(*((60.0, 62.0) if recipe.shortcut == "none" and recipe.depth > 20 else (1.0, 3.0)), **vars(recipe))
-            for recipe in recipes_of(7)[1:]
-        ),
-    )
+    errors = {recipe: 60.0 if recipe.shortcut == "none" and recipe.depth > 20 else 1.0 for recipe in recipes_of(7)[1:]}
+    hand_in(tmp_path, names[42], *(ran(error, error + 2, **vars(recipe)) for recipe, error in errors.items()))
     for name in (names[42], names[43]):
         (tmp_path / name / "degradation.ipynb").write_text('{"source": "STUDENT_NUMBER = 7\\n"}', encoding="utf-8")
-    (tmp_path / f"{names[42]}.results.json").write_text(
-        '{"tests": [{"score": 20}, {"score": 1.5}, {}]}', encoding="utf-8"
-    )
+    results = '{"tests": [{"score": 20}, {"score": 1.5}, {}]}'
+    (tmp_path / f"{names[42]}.results.json").write_text(results, encoding="utf-8")
     printed = make_class_report(tmp_path, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -115,13 +105,8 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
     assert printed.startswith("200 students, 2,401 runs of ") and "Class report: 200 students, 2,401 runs" in page.text
     assert len(text) < 2**20, "a page that can be sent around"
     assert len(printed.splitlines()) < 60 and max(map(len, printed.splitlines())) < 300
-    assert re.findall(r"(?m)^([A-Z][a-z ]+: \d+)$", printed) == [
-        "Copies: 1",
-        "Outliers: 2",
-        "Diverged: 1",
-        "Missing runs: 13",
-        "Files not used: 3",
-    ]
+    counts = dict(re.findall(r"(?m)^([A-Z][a-z ]+): (\d+)$", printed))
+    assert counts == {"Copies": "1", "Outliers": "2", "Diverged": "1", "Missing runs": "13", "Files not used": "3"}
     page.check_that_it_needs_nothing_but_itself()
     headline, *_ = page.sections
     assert headline == "56 plain layers train worse than 8; 56 residual layers do not"
@@ -173,9 +158,10 @@ LAYOUTS = {
         "2026-11-30 22:04", "2 submissions, the last counts"],
                    [TWO, "9", "0 of 12", "1 runs of another case"]),
     "Canvas": (lambda _: ("lovelaceada_LATE_12_345_mine.zip", "zoe_13_346_submission-8-1.zip"),
-               ["lovelaceada", "7", "1 of 12", "late"], ["zoe", "8", "0 of 12", "1 runs of another case"]),
+               ["lovelaceada", "7", "1 of 12", "64", "late"],
+               ["zoe", "8", "0 of 12", "could not be graded; 1 runs of another case"]),
     "Moodle": (lambda _: ("Ada Lovelace_987_assignsubmission_file_", "Zoë_988_assignsubmission_file_x.zip"),
-               ["Ada Lovelace", "7", "1 of 12"], ["Zoë", "1 runs", "no number found"]),
+               ["Ada Lovelace", "7", "1 of 12", "64"], ["Zoë", "1 runs", "could not be graded; no number found"]),
 }  # fmt: skip
 
 
@@ -191,6 +177,10 @@ def test_what_each_platform_exports_has_a_line_for_each_student(layout, tmp_path
             hand_in(tmp_path, name, record)
             number = 7 if name == names[0] else 9
             (tmp_path / name / "a.ipynb").write_text(f"STUDENT_NUMBER = {number}", encoding="utf-8")
+        if layout != "Gradescope":  # as grade.py leaves it
+            tests = [{"score": 60}, {"score": 4}, {}] if name == names[0] else []
+            results = tmp_path / f"{name.removesuffix('.zip')}.results.json"
+            results.write_text(json.dumps({"tests": tests}), encoding="utf-8")
     (tmp_path / "work.7z").write_bytes(b"7z")
     (tmp_path / "lonely.ipynb").write_text("{}", encoding="utf-8")
     make_class_report(tmp_path, tmp_path / "out" / "page.html")
@@ -276,9 +266,6 @@ MALICIOUS = {
     "a bomb that denies it": (lambda: claiming(16 * MOST_BYTES, MOST_BYTES // 2), "/x.json: "),
     "a bomb by another method": (lambda: zipped(16 * MOST_BYTES, zipfile.ZIP_LZMA), "/x.json: it is compressed by"),
     "a large file": (lambda: bytes(MOST_BYTES_OF_ZIP + 1), ": it is larger than"),
-    "half an archive": (lambda: zipped(10)[:-30], ": File is not a zip file"),
-    "a member changed": (lambda: zipped(10, zipfile.ZIP_STORED).replace(bytes(10), bytes(9) + b"1"),
-     "/x.json: Bad CRC"),
     "an encrypted archive": (encrypted, "/x.json: it is encrypted"),
 }  # fmt: skip
 
@@ -305,7 +292,6 @@ def test_of_very_many_files_the_first_are_read_those_nearest_to_the_top_before(t
 
 UNUSABLE = {
     "nested": lambda path: path.write_text("[" * 100_000, encoding="utf-8"),
-    "a number without end": lambda path: path.write_text('{"seconds": ' + "9" * 10_000 + "}", encoding="utf-8"),
     "a zip file in a zip file": lambda path: hand_in_zip(path.with_suffix(".zip"), **{"inner.zip": b""}),
     "a link": lambda path: path.symlink_to("/dev/zero"),
     "a pipe": lambda path: os.mkfifo(path),
@@ -330,7 +316,6 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, spoil):
         ("empty", "page.html", "holds no record of a student"),
         ("loose", "page.html", "loose holds no record of a student (STUDENT/**/*.json or STUDENT.zip); x.json: "),
         ("no", "page.pdf", "ends in .html or .csv"),
-        ("no", ".html", "ends in .html or .csv"),
         ("no", "folder.html", "ends in .html or .csv"),
     ],
 )  # fmt: skip
