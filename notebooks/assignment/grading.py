@@ -31,7 +31,7 @@ from definitions import Verdict, definitions, judge_apart
 from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import run_grid
 from resnet_lib.recipes import Recipe
-from resnet_lib.records import FORMAT, Record, parse_record
+from resnet_lib.records import FORMAT, Record, group_runs, parse_record
 
 CODE = {
     "q1": ["Block"],
@@ -46,7 +46,7 @@ DATA = (
     "alt_text",
     "prediction",
 )
-LONGEST = 600  # letters of what a test or an error says
+LONGEST = 1200  # letters of what a test or an error says: a report on a block begins with what is wrong
 ANSWERS = "answers.json"
 
 HERE = str(Path(__file__).resolve().parent)
@@ -357,7 +357,7 @@ def load(path: str, secret: str, known: list[int]) -> dict[str, Any]:
     Args:
         path: the file that `collect` wrote.
         secret: what the class's teacher alone knows. From it follows the seed of the network to predict, and with the
-            records the deep run that is trained anew.
+            records the run of each network that is trained anew.
         known: the numbers of those who handed in, by the roster; empty where there is none.
     """
     env: dict[str, Any] = {}
@@ -384,22 +384,22 @@ def load(path: str, secret: str, known: list[int]) -> dict[str, Any]:
     try:
         case = variant(number)
     except ValueError as error:
-        return {
-            **env,
-            **dict.fromkeys(("recipes", "records", "prediction"), Refusal(str(error))),
-        }
+        measured = ("recipes", "records", "prediction")
+        given = [name for name in measured if env.get(name) is not ...]
+        return {**env, **dict.fromkeys(given, Refusal(str(error)))}
     digits = restrict(load_dataset("digits"), case.classes)
     records = env["records"] if isinstance(env.get("records"), list) else []
-    ours = [record for record in records if record.recipe.dataset == digits.name]
-    deep = [record for record in ours if record.recipe.depth == max(case.depths)]
-    drawn = int.from_bytes(
-        hashlib.sha256(f"{secret} {answers.get('records')}".encode()).digest()[:8],
-        "big",
+    networks = group_runs(
+        record
+        for record in records
+        if record.recipe.dataset == digits.name and record.recipe.depth in case.depths
     )
-    chosen = [deep[drawn % len(deep)]] if deep else []
-    seed = 2_000_000 + int.from_bytes(
-        hashlib.sha256(f"{secret} {number}".encode()).digest()[:4], "big"
-    )
+    # One run of each network, and no hint at which
+    chosen = [
+        runs[_draw(secret, network, answers.get("records")) % len(runs)]
+        for network, runs in networks.items()
+    ]
+    seed = 2_000_000 + _draw(secret, number)
     unseen = [
         Recipe(digits.name, case.held_out_depth, shortcut, seed, case.width)
         for shortcut in ("none", "A")
@@ -410,7 +410,7 @@ def load(path: str, secret: str, known: list[int]) -> dict[str, Any]:
     env["held_out"] = {"none": plain.train_error, "A": residual.train_error}
     if records:
         try:
-            assert deep, (
+            assert max(case.depths) in {depth for _, depth in networks}, (
                 f"records has no run of your case: {max(case.depths)} layers, on {digits.name}"
             )
             require_measured(records, digits)
@@ -420,6 +420,11 @@ def load(path: str, secret: str, known: list[int]) -> dict[str, Any]:
                 str(error) or "records are not as run_grid makes them"
             )
     return {**env, "case": case, "digits": digits}
+
+
+def _draw(secret: str, *facts: Any) -> int:
+    digest = hashlib.sha256(" ".join(map(str, (secret, *facts))).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
 
 
 def require_same(told: list[Record], again: list[Record]) -> None:
