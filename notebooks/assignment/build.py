@@ -114,11 +114,16 @@ def read_roster(path: Path) -> dict[str, int]:
     """The student numbers by e-mail address; none without a file."""
     if not path.exists():
         return {}
+    numbers = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return {
-            row["email"].strip().lower(): int(row["number"])
-            for row in csv.DictReader(file)
-        }
+        for row in csv.DictReader(file):
+            try:
+                numbers[row["email"].strip().lower()] = int(row["number"])
+            except (KeyError, ValueError, TypeError, AttributeError):
+                sys.exit(
+                    f"{path} must have an email and a whole number in each line, got {row}"
+                )
+    return numbers
 
 
 def rubric(key: Path) -> bytes:
@@ -200,6 +205,11 @@ def why_not(root: Path, key: Path) -> str:
 
     if PLACEHOLDER in address(root):
         return f"Students install the library from {address(root)}, which is only a placeholder: say {COMMAND}"
+    for path in (key / "degradation.ipynb", key / "requirements.txt"):
+        if not path.is_file():
+            return f"The answer key must have {path}, which is not there: say export ASSIGNMENT_KEY=FOLDER"
+        if address(root) not in path.read_text(encoding="utf-8"):
+            return f"{path} must install the library from {address(root)}: put that into it"
     for folder in (key, root / "notebooks" / "assignment" / "instructor"):
         command = ["git", "ls-files", folder]  # fails for a folder outside
         if not subprocess.run(command, cwd=root, capture_output=True).stdout:

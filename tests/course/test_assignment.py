@@ -108,27 +108,10 @@ def test_no_solution_and_no_hidden_test_is_published(built, question):
     assert not re.search(r"SOLUTION|Rubric|Model answer|BEGIN TEST|a secret of tests", published)
 
 
-def test_student_has_a_cell_and_the_points_for_each_question():
-    notebook = read(STUDENT)
-    assert not any(cell.cell_type == "raw" or cell.get("outputs") for cell in notebook.cells)
-    text = "\n".join(cell.source for cell in notebook.cells)
-    checked = [question.name for question in QUESTIONS if not question.manual]
-    assert [name for name in checked if f'grader.check("{name}")' in text] == checked
-    assert sorted(path.stem for path in FOLDER.glob("tests/*.py")) == sorted(checked)
-    assert [int(points) for points in re.findall(r"_Points:_ (\d+)", text)] == [q.points for q in QUESTIONS]
-
-
 def test_autograder_is_a_zip_as_gradescope_asks_with_all_tests_the_secret_and_limits_below_ten_minutes(built):
     files = BUILD.read_zip(built[0] / "degradation-autograder.zip")
-    assert {
-        "setup.sh",
-        "run_autograder",
-        "run_otter.py",
-        "otter_config.json",
-        "environment.yml",
-        "grading.py",
-        "definitions.py",
-    } <= files.keys()
+    needed = "setup.sh run_autograder run_otter.py otter_config.json environment.yml grading.py definitions.py"
+    assert set(needed.split()) <= files.keys()
     text = "".join(content.decode() for name, content in files.items() if name.startswith("tests/"))
     assert all(re.search(r"def \w+", test)[0] in text for question in QUESTIONS for _, test in question.tests)
     settings = json.loads(files["otter_config.json"])
@@ -144,7 +127,11 @@ def test_nothing_is_built_for_students_before_the_library_has_an_address_and_the
     BUILD.subprocess.run(["git", "init", "-q", tmp_path], check=True)
     key = tmp_path / "key"
     key.mkdir()
-    (key / "degradation.ipynb").write_text("{}", encoding="utf-8")
+    for name in ("degradation.ipynb", "requirements.txt"):
+        assert f"{name}, which is not there: say export ASSIGNMENT_KEY=FOLDER" in BUILD.why_not(tmp_path, key)
+        (key / name).write_text("https://github.com/YOUR_ACCOUNT/a-book", encoding="utf-8")
+        assert f"{name} must install the library from https://github.com/ada/a-book" in BUILD.why_not(tmp_path, key)
+        (key / name).write_text("https://github.com/ada/a-book", encoding="utf-8")
     assert BUILD.why_not(tmp_path, key) == ""
     BUILD.subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     assert "Move it to a private folder" in BUILD.why_not(tmp_path, key)
@@ -166,6 +153,10 @@ def test_a_secret_is_made_once_and_a_roster_is_read_as_a_spreadsheet_writes_it(t
     assert BUILD.read_roster(tmp_path / "roster.csv") == {}
     (tmp_path / "roster.csv").write_text("\ufeffname,email,number\r\nAda,Ada@x.org,7\r\n", encoding="utf-8")
     assert BUILD.read_roster(tmp_path / "roster.csv") == {"ada@x.org": 7}
+    for line in ("Ada;Ada@x.org;7", "Ada,Ada@x.org,n/a", "Ada"):
+        (tmp_path / "roster.csv").write_text(f"name,email,number\n{line}\n", encoding="utf-8")
+        with pytest.raises(SystemExit, match=r"an email and a whole number in each line, got .*Ada"):
+            BUILD.read_roster(tmp_path / "roster.csv")
 
 
 # Variants
@@ -175,19 +166,10 @@ def test_variants_of_a_class_of_200_differ():
     variants = [variant(number) for number in range(20_260_001, 20_260_201)]
     assert len({(case.depths, case.width, case.classes, case.seed) for case in variants}) == 200
     assert len({case.classes for case in variants}) > 100
+    assert all(case.depths[0] < case.depths[1] < case.held_out_depth for case in variants)
     for name in ("depths", "held_out_depth", "width"):
         most = Counter(getattr(case, name) for case in variants).most_common(1)[0][1]
         assert most < 130, f"{name} is the same for {most} of 200 students"
-
-
-@pytest.mark.parametrize("number", [1, 2, 20_260_001, 10**12])
-def test_every_variant_can_be_trained(number):
-    case = variant(number)
-    digits = restrict(load_dataset("digits"), case.classes)
-    for depth in (*case.depths, case.held_out_depth):
-        for seed in case.seeds:
-            Recipe(digits.name, depth, "A", seed, case.width)  # refuses what can't be trained
-    assert case == variant(number) and case.depths[0] < case.depths[1] < case.held_out_depth
 
 
 @pytest.mark.parametrize("number", [0, -3, "20260001", 2.0, True, None, ...])
@@ -216,25 +198,20 @@ def test_classes_that_are_not_there_or_too_few_are_refused(classes):
 # What the tests rest on
 
 
-def test_a_name_that_is_missing_is_told_from_one_that_is_still_dots_or_empty():
-    names = {
-        "records": [1],
-        "figure": None,
-        "none": [],
-        "no": {},
-        "dots": ...,
-        "typed": the_assignment.Refusal("typed"),
-    }
-    require(names, "records", "figure")
-    for name, words in {
-        "none": "`none` is empty",
-        "no": "empty",
-        "dots": "dots",
-        "nowhere": "not defined",
-        "typed": "^typed$",
-    }.items():
-        with pytest.raises(AssertionError, match=words):
-            require(names, "records", name)
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({}, "`x` is not defined"),
+        ({"x": []}, "`x` is empty"),
+        ({"x": {}}, "`x` is empty"),
+        ({"x": ...}, "dots"),
+        ({"x": the_assignment.Refusal("typed")}, "^typed$"),
+    ],
+)
+def test_a_name_that_is_missing_is_told_from_one_that_is_still_dots_or_empty(names, words):
+    require({"records": [1], "figure": None}, "records", "figure")
+    with pytest.raises(AssertionError, match=words):
+        require(names, "x")
 
 
 DRAWINGS = {
