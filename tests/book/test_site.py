@@ -10,7 +10,7 @@ from audit.browse import LAYOUT
 from audit.links import broken_links
 from lean import files, identity, mathematics, pages
 from PIL import Image
-from repository import address
+from repository import PLACEHOLDER, address
 
 from resnet_lib import figures
 
@@ -110,7 +110,7 @@ def test_pictures_come_when_they_are_near_and_their_place_is_kept(site):
 @pytest.mark.parametrize("page", ["index.html", "404.html"])
 def test_whoever_comes_by_another_way_is_led_to_the_front_page_without_a_script(site, page):
     text = text_of(site, page)
-    assert '<html lang="en">' in text and "<title>" in text and '<a href="book/intro.html">' in text
+    assert '<html lang="en">' in text and "<title>" in text and 'book/intro.html">' in text
     assert ("Refresh" in text) == (page == "index.html")
 
 
@@ -122,7 +122,7 @@ def test_every_page_says_who_made_it_which_edition_it_is_and_how_to_cite_it(site
 
 
 def test_a_site_with_an_address_names_it_to_search_engines(tmp_path):
-    assert identity.address_of_site("https://github.com/YOUR_ACCOUNT/resnet-book") == ""
+    assert identity.address_of_site(f"https://github.com/{PLACEHOLDER}/a-book") == ""
     config = SimpleNamespace(html_baseurl="https://ada.github.io/resnet-book/")
     app = SimpleNamespace(config=config, env=SimpleNamespace(found_docs={"book/intro"}))
     identity.write_sitemap(app, tmp_path)
