@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 
 from resnet_course.probes import best_inside, best_rate, load_measurement, of_network
+from resnet_course.probes.plans import JUDGED
 from resnet_lib.records import load_records, results_folder
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,9 @@ def runs(folder: str, **wanted: Any) -> tuple[str, Rows]:
     return f"{folder}, {wanted}", found
 
 
+ELSEWHERE = [
+    probe(kind, width=width, epochs=epochs) for kind in JUDGED for width, epochs in ((8, 40), (16, 10), (32, 10))
+]
 OPTION_C = runs("chapters", depth=56, shortcut="C", width=8, epochs=10, dataset="digits", schedule="one-cycle")
 PROJECTIONS = ("projections, identity start", "projections, bare", "projections, bare, identity start")
 COMPARISONS: list[tuple[str, str, list[tuple[str, Rows]]]] = [
@@ -59,6 +63,7 @@ COMPARISONS: list[tuple[str, str, list[tuple[str, Rows]]]] = [
         "get most images right in some seeds and not in others",
         [probe("residual, no BN, SkipInit"), probe("plain, no BN, near identity")],
     ),
+    ("09_why_it_works", "Plain-56 fails in every column", ELSEWHERE),
     ("09_why_it_works", "Plain-56 trains without a single shortcut", [probe("plain, near identity")]),
     ("09_why_it_works", "Delta-orthogonal kernels", [probe("plain, delta-orthogonal")]),
     (
