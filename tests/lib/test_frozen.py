@@ -58,7 +58,7 @@ def test_a_recipe_keeps_the_name_of_its_file(name, recipe):
     assert recipe.file_name == name
 
 
-@pytest.mark.parametrize(("folder", "count"), [("digits", 18), ("digits-long", 3), ("cifar10-jpg", 18)])
+@pytest.mark.parametrize(("folder", "count"), [("digits", 18), ("digits-long", 3), ("cifar10-jpg", 18), ("h100", 10)])
 def test_recorded_runs_load_and_are_saved_again_byte_by_byte(folder, count, tmp_path):
     paths = sorted(results_folder(folder).glob("*.json"))
     assert len(paths) == count
