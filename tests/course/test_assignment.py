@@ -18,16 +18,6 @@ from assignment_files import FOLDER, SOURCE, STUDENT, load_script, questions, so
 from notebook_files import ROOT, code_cells, has_tag, read
 
 from resnet_course.classroom import assignment as the_assignment
-from resnet_course.classroom import (
-    look_at,
-    pack_submission,
-    public_tests,
-    records_folder,
-    require,
-    require_measured,
-    restrict,
-    variant,
-)  # fmt: skip
 from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import run_grid
 from resnet_lib.recipes import Recipe
@@ -94,7 +84,7 @@ def test_source_has_no_outputs_and_its_set_up_cell_installs_what_is_missing_from
 def test_what_is_published_is_what_the_source_gives(built):
     there = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in [STUDENT, *FOLDER.glob("tests/*")]}
     assert built[1] == {name: content for name, content in there.items() if "__pycache__" not in name}
-    assert public_tests() == str(FOLDER / "tests")
+    assert the_assignment.public_tests() == str(FOLDER / "tests")
 
 
 @each_question
@@ -163,7 +153,7 @@ def test_a_secret_is_made_once_and_a_roster_is_read_as_a_spreadsheet_writes_it(t
 
 
 def test_variants_of_a_class_of_200_differ():
-    variants = [variant(number) for number in range(20_260_001, 20_260_201)]
+    variants = [the_assignment.variant(number) for number in range(20_260_001, 20_260_201)]
     assert len({(case.depths, case.width, case.classes, case.seed) for case in variants}) == 200
     assert len({case.classes for case in variants}) > 100
     assert all(case.depths[0] < case.depths[1] < case.held_out_depth for case in variants)
@@ -175,12 +165,12 @@ def test_variants_of_a_class_of_200_differ():
 @pytest.mark.parametrize("number", [0, -3, "20260001", 2.0, True, None, ...])
 def test_a_wrong_student_number_is_refused_in_one_sentence(number):
     with pytest.raises(ValueError, match=r"student_number .*got"):
-        variant(number)
+        the_assignment.variant(number)
 
 
 def test_restricted_data_set_holds_exactly_the_images_of_its_classes():
     digits = load_dataset("digits")
-    few = restrict(digits, (9, 4))
+    few = the_assignment.restrict(digits, (9, 4))
     for part in ("train", "test"):
         all_images, all_labels = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
         images, labels = getattr(few, f"{part}_images"), getattr(few, f"{part}_labels")
@@ -192,7 +182,7 @@ def test_restricted_data_set_holds_exactly_the_images_of_its_classes():
 @pytest.mark.parametrize("classes", [(3,), (3, 3), (3, 10), (-1, 3)])
 def test_classes_that_are_not_there_or_too_few_are_refused(classes):
     with pytest.raises(ValueError, match=r"classes .* 0 to 9, got"):
-        restrict(load_dataset("digits"), classes)
+        the_assignment.restrict(load_dataset("digits"), classes)
 
 
 # What the tests rest on
@@ -209,9 +199,9 @@ def test_classes_that_are_not_there_or_too_few_are_refused(classes):
     ],
 )
 def test_a_name_that_is_missing_is_told_from_one_that_is_still_dots_or_empty(names, words):
-    require({"records": [1], "figure": None}, "records", "figure")
+    the_assignment.require({"records": [1], "figure": None}, "records", "figure")
     with pytest.raises(AssertionError, match=words):
-        require(names, "x")
+        the_assignment.require(names, "x")
 
 
 DRAWINGS = {
@@ -232,15 +222,15 @@ def test_a_figure_is_read_whichever_way_it_is_drawn(way):
     draw(axes, [8, 56], [1.0, 50.0])
     axes.set_ylabel("training error (%)")
     plt.close(figure)
-    drawing = look_at(figure)
+    drawing = the_assignment.look_at(figure)
     assert drawing.shows(1.0, 50.0) and not drawing.shows(30.0) and drawing.has_spread == has_spread
-    assert drawing.labels == ["training error (%)"] and look_at(drawing) is drawing
+    assert drawing.labels == ["training error (%)"] and the_assignment.look_at(drawing) is drawing
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder of records of two small runs, its records and their data set."""
-    digits = restrict(load_dataset("digits"), (0, 1, 2))
+    digits = the_assignment.restrict(load_dataset("digits"), (0, 1, 2))
     recipes = [Recipe(digits.name, 8, shortcut, 5, width=4, epochs=2) for shortcut in ("none", "A")]
     folder = tmp_path_factory.mktemp("student") / "records"
     return folder, run_grid(recipes, folder, "cpu", digits), digits
@@ -248,16 +238,16 @@ def runs(tmp_path_factory):
 
 def test_records_made_by_training_are_taken_and_others_refused_without_the_right_number(runs):
     _, records, digits = runs
-    require_measured(records, digits)
+    the_assignment.require_measured(records, digits)
     right = records[0].curves["train_loss"][0]
     for loss in (0.9 * right, None):
         typed = replace(records[0], curves={**records[0].curves, "train_loss": [loss, 0.1]})
         with pytest.raises(AssertionError, match="leave the records as run_grid makes them") as refused:
-            require_measured([typed, records[1]], digits)
+            the_assignment.require_measured([typed, records[1]], digits)
         assert f"{right:.3f}" not in str(refused.value)
     another_seed = replace(records[0], recipe=replace(records[0].recipe, seed=6))
     with pytest.raises(AssertionError, match="seed6 says that its first epoch had the loss"):
-        require_measured([another_seed], digits)
+        the_assignment.require_measured([another_seed], digits)
 
 
 # What is handed in
@@ -277,9 +267,9 @@ def handing_in(runs, tmp_path, monkeypatch):
 def test_submission_holds_the_notebook_and_records_that_can_be_read_again(handing_in, runs, tmp_path):
     folder, save = handing_in
     with pytest.raises(ValueError, match="run the experiment"):
-        pack_submission(7)
+        the_assignment.pack_submission(7)
     save("我的作业 🙂.ipynb")
-    with zipfile.ZipFile(pack_submission(7, records=folder)) as archive:
+    with zipfile.ZipFile(the_assignment.pack_submission(7, records=folder)) as archive:
         archive.extractall(tmp_path / "unpacked")
     assert "STUDENT_NUMBER = 7" in (tmp_path / "unpacked" / "degradation.ipynb").read_text(encoding="utf-8")
     assert {r.recipe for r in load_records(tmp_path / "unpacked" / "records")} == {r.recipe for r in runs[1]}
@@ -288,16 +278,16 @@ def test_submission_holds_the_notebook_and_records_that_can_be_read_again(handin
 def test_a_notebook_that_was_not_saved_or_can_not_be_told_is_refused(handing_in):
     folder, save = handing_in
     with pytest.raises(ValueError, match="this folder has none"):
-        pack_submission(7, records=folder)
+        the_assignment.pack_submission(7, records=folder)
     save("degradation.ipynb", "...")
     with pytest.raises(ValueError, match="save it"):
-        pack_submission(7, records=folder)
+        the_assignment.pack_submission(7, records=folder)
     save("mine.ipynb")
     with pytest.raises(ValueError, match=r"degradation\.ipynb, mine\.ipynb: say pack_submission"):
-        pack_submission(7, records=folder)
+        the_assignment.pack_submission(7, records=folder)
     with pytest.raises(ValueError, match=r"got you\.ipynb"):
-        pack_submission(7, "you.ipynb", folder)
-    assert pack_submission(7, "mine.ipynb", folder).name == "submission-7.zip"
+        the_assignment.pack_submission(7, "you.ipynb", folder)
+    assert the_assignment.pack_submission(7, "mine.ipynb", folder).name == "submission-7.zip"
 
 
 def test_in_colab_the_open_notebook_is_packed_and_the_records_lie_on_drive(handing_in, tmp_path, monkeypatch):
@@ -310,9 +300,9 @@ def test_in_colab_the_open_notebook_is_packed_and_the_records_lie_on_drive(handi
     (tmp_path / "degradation-records").mkdir()
     for record in folder.iterdir():
         (tmp_path / "degradation-records" / record.name).write_bytes(record.read_bytes())
-    assert records_folder() == str(tmp_path / "degradation-records")
-    with zipfile.ZipFile(pack_submission(8)) as archive:
+    assert the_assignment.records_folder() == str(tmp_path / "degradation-records")
+    with zipfile.ZipFile(the_assignment.pack_submission(8)) as archive:
         assert b"STUDENT_NUMBER = 8" in archive.read("degradation.ipynb") and len(archive.namelist()) == 3
     message.blocking_request = lambda what, timeout_sec: None
     with pytest.raises(ValueError, match=r"put it into the Files panel, and name it"):
-        pack_submission(8)
+        the_assignment.pack_submission(8)
