@@ -94,7 +94,7 @@ explorers.run("block", (data, change) => {
   const last = button("ReLU behind the +", () => change({ after: state.after === "1" ? "0" : "1" }));
   const shortcuts = make("div", { class: "explorer-bench" }, "Shortcut: ", ...Object.values(ways), last);
   const outcome = make("p", { class: "explorer-outcome", role: "status" });
-  const figures = make("dl", { class: "explorer-numbers simple" });
+  const figures = make("dl", { class: "explorer-numbers simple", "aria-live": "polite", "aria-atomic": "true" });
   const goals = make("ul", { class: "explorer-goals" });
 
   const tileText = (tile) => {
@@ -102,11 +102,16 @@ explorers.run("block", (data, change) => {
     return channels ? `${NAMES[what]}, ${channels}${stride === 2 ? ", stride 2" : ""}` : NAMES[what];
   };
 
-  /** A tile is a button that takes it away. */
-  function showRow(name, tiles, shapes, enter, remove) {
+  /** A tile is a button that takes it away; the one that takes its place is the next that the keyboard would take. */
+  function showRow(name, tiles, shapes, enter, remove, otherwise) {
     const start = make("li", { class: "end" }, make("b", {}, "x"), make("small", {}, shapeText(enter)));
     const items = tiles.map((tile, place) => {
-      const away = button(tileText(tile), () => remove(place), { "aria-label": `Take away ${tileText(tile)}` });
+      const takeAway = () => {
+        remove(place);
+        const left = rows[name].querySelectorAll("button");
+        (left[place] ?? left[place - 1] ?? otherwise).focus();
+      };
+      const away = button(tileText(tile), takeAway, { "aria-label": `Take away ${tileText(tile)}` });
       return make("li", {}, away, make("small", {}, shapeText(shapes[place])));
     });
     rows[name].replaceChildren(start, ...items);
@@ -122,8 +127,8 @@ explorers.run("block", (data, change) => {
     branch.end = branch.shapes.at(-1) ?? level.in;
     shortcut.end = shortcut.shapes.at(-1) ?? level.in;
     const without = (place) => change({ branch: tiles.branch.filter((_, other) => other !== place).join("-") });
-    showRow("branch", tiles.branch, branch.shapes, level.in, without);
-    showRow("shortcut", tiles.shortcut, shortcut.shapes, level.in, () => change({ shortcut: "x" }));
+    showRow("branch", tiles.branch, branch.shapes, level.in, without, adders[0]);
+    showRow("shortcut", tiles.shortcut, shortcut.shapes, level.in, () => change({ shortcut: "x" }), ways.x);
     rows.shortcut.hidden = state.shortcut === "none";
 
     const refusal = data.refusals[`${branch.end.join(".")}+${shortcut.end.join(".")}`];

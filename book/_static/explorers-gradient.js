@@ -21,14 +21,14 @@ explorers.run("gradient", (data, change) => {
     make(
       "label",
       { class: "explorer-choice" },
-      make("span", {}, "Your guess: the plain network's gradient at the image, against that at the loss"),
+      make("span", {}, "Your guess: the plain network’s gradient at the image, against that at the loss"),
       guess,
       guessed,
     ),
     make("button", { type: "button", onclick: play }, "Play"),
   );
   form.addEventListener("change", ({ target }) => change({ [target.name]: target.value }));
-  guess.addEventListener("input", () => (guessed.textContent = `${power(Number(guess.value))} times`));
+  guess.addEventListener("input", showGuess);
   const { depth: depthField, moment: momentField, seed: seedField } = form.elements;
 
   const seedsOf = (depth) => Object.keys(data.norms[depth].plain);
@@ -47,6 +47,11 @@ explorers.run("gradient", (data, change) => {
   const power = (exponent) => (exponent === 0 ? "1" : `10${[...`${exponent}`].map((one) => superscripts[one]).join("")}`);
   const normsOf = (kind) => data.norms[state.depth][kind][state.seed][state.moment].toReversed();
   const drawing = canvas();
+
+  function showGuess() {
+    guessed.textContent = `${power(Number(guess.value))} times`;
+    guess.setAttribute("aria-valuetext", guessed.textContent);
+  }
   const status = make("p", { role: "status" });
 
   function chart(width) {
@@ -87,15 +92,16 @@ explorers.run("gradient", (data, change) => {
   }
 
   function play() {
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    seen = isCalm ? 1 : 0;
     change({ guess: guess.value, played: "1" });
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    if (isCalm) return;
     const start = performance.now();
     const frame = (now) => {
       seen = Math.min(1, (now - start) / (1000 * SECONDS));
       show(state);
       if (seen < 1) requestAnimationFrame(frame);
     };
-    seen = 0;
     requestAnimationFrame(frame);
   }
 
@@ -109,16 +115,17 @@ explorers.run("gradient", (data, change) => {
     seedField.replaceChildren(...options(seedsOf(state.depth).map((seed) => [seed, seed])));
     seedField.value = state.seed;
     guess.value = state.guess;
-    guessed.textContent = `${power(Number(state.guess))} times`;
+    showGuess();
     drawing.box.hidden = state.played === "0";
     drawing.show(chart);
     if (state.played === "0") status.textContent = "Make a guess, then press Play.";
-    else if (seen === 1) {
-      const ratio = (kind) => times(normsOf(kind).at(-1) / normsOf(kind)[0]);
+    else if (seen < 1) status.textContent = "From the loss to the image …";
+    else {
+      const [plain, residual] = kinds.map((kind) => times(normsOf(kind).at(-1) / normsOf(kind)[0]));
       const when = data.moments[state.moment];
-      const [plain, residual] = kinds.map((kind) => `${ratio(kind)} in ${kind}-${state.depth}`);
-      const both = `${plain}, ${residual}. You guessed ${power(Number(state.guess))} times for the plain one`;
-      status.textContent = `At the image against at the loss, ${when}: ${both}.`;
+      const sizes = `${plain} that at the loss in plain-${state.depth}, and ${residual} in residual-${state.depth}`;
+      const answer = `${when[0].toUpperCase()}${when.slice(1)}, the gradient at the image is ${sizes}.`;
+      status.textContent = `${answer} You guessed ${guessed.textContent} for the plain one.`;
     }
   }
 

@@ -82,7 +82,7 @@ explorers.run("lesions", (data, change) => {
     const meter = make("div", { class: "bar", "aria-hidden": "true" }, bar);
     const error = make("p", {}, value, " test error");
     const challenge = make("span");
-    const reveal = make("button", { type: "button", onclick: () => change({ together: "0", [kind]: `${best()}` }) }, "Show it");
+    const reveal = make("button", { type: "button", onclick: showBest }, "Show it");
     const result = make("div", { class: "result", role: "status" }, error, meter, make("p", {}, among));
     const contest = make("p", { class: "contest" }, challenge, " ", reveal);
 
@@ -92,6 +92,13 @@ explorers.run("lesions", (data, change) => {
       const masks = [...errors.keys()].filter((mask) => errors[mask] < LIMIT);
       return masks.sort((a, b) => bits(b) - bits(a) || errors[a] - errors[b])[0] ?? 0;
     }
+
+    /** The button goes away then, so the keyboard's place is the first switch. */
+    function showBest() {
+      change({ together: "0", [kind]: `${best()}` });
+      switches.find((input) => !input.disabled).focus({ preventScroll: true });
+    }
+
     const legend = make("legend", {}, name(kind));
     const box = make(
       "fieldset",

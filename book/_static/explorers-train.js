@@ -190,7 +190,7 @@
 
   function picture(width) {
     const height = width < 480 ? 260 : 320;
-    const right = 92;
+    const right = 102;
     const ticks = Array.from({ length: data.epochs + 1 }, (_, epoch) => epoch);
     const { x, y, bottom, frame } = axes({ width, height, right, top: 100, ticks, label: "epoch", error: "training error" });
     toError = (place) => Math.max(0, Math.min(90, Math.round((100 * (bottom - place)) / (bottom - y(100)))));
@@ -264,7 +264,8 @@
 
   if (data.depths.includes(Number(asked.get("depth")))) layers.input.value = asked.get("depth");
   numbers.time.textContent = "–";
-  status.append("Two networks of the same layers and the same starting weights. One has ", plusX(), ". Which one learns?");
+  const question = "Two networks learn to read digits. They have the same layers and the same starting weights, and only ";
+  status.append(question, "the residual one has ", plusX(), ". Which one learns better?");
   box.append(form, results, drawing.box, status, table, about);
   show();
   box.id = "train"; // where a shared address leads

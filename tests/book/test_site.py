@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from audit.browse import LAYOUT
 from audit.links import broken_links
+from explorers import EXPLORERS
 from lean import files, identity, mathematics, pages
 from PIL import Image
 from repository import PLACEHOLDER, address
@@ -267,6 +268,21 @@ def test_on_a_wide_screen_a_button_hides_the_chapters_and_brings_them_back(open_
     for state in ("hidden", "visible"):
         page.locator(".primary-toggle:visible").click()
         chapters.wait_for(state=state)
+
+
+@pytest.mark.parametrize("name", ["intro", "interview/quiz", *(f"explore/{name}" for name in EXPLORERS)])
+def test_tab_goes_through_a_page_and_shows_where_it_is(open_page, name):
+    page, stops = open_page(f"book/{name}.html", reduced_motion="reduce"), []
+    while len(stops) < 2 or stops[-1] not in (stops[0], "body"):
+        page.keyboard.press("Tab")
+        stop, outline, shadow = page.evaluate("""() => {
+            const here = document.activeElement;
+            const { outlineStyle, boxShadow } = getComputedStyle(here.closest(".explorer-network label") ?? here);
+            return [here.matches("body") ? "body" : here.outerHTML, outlineStyle, boxShadow];
+        }""")
+        stops.append(stop)
+        assert stop == "body" or outline == "solid" or "3px" in shadow, stop
+        assert len(stops) < 120
 
 
 def test_a_menu_opens_and_closes_with_mouse_and_keyboard_and_is_whole_on_a_telephone(open_page):
