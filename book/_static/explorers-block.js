@@ -92,7 +92,7 @@ explorers.run("block", (data, change) => {
     1: button("1×1 conv", () => change({ shortcut: convolution("1") })),
   };
   const last = button("ReLU behind the +", () => change({ after: state.after === "1" ? "0" : "1" }));
-  const shortcuts = make("div", { class: "explorer-bench" }, "Shortcut: ", ...Object.values(ways), last);
+  const shortcuts = make("div", { class: "explorer-bench" }, "Shortcut: ", ways.none, ways.x, ways[1], last);
   const outcome = make("p", { class: "explorer-outcome", role: "status" });
   const figures = make("dl", { class: "explorer-numbers simple", "aria-live": "polite", "aria-atomic": "true" });
   const goals = make("ul", { class: "explorer-goals" });
