@@ -60,6 +60,8 @@ _ORDERINGS = [
     *_grid(depth=[56, 164], seed=SEEDS, ordering=["original", "full pre-activation"], lr=[0.1, 0.02]),
 ]
 _CONTROLS = ["projections, identity start", "projections, bare", "projections, bare, identity start"]
+_AT_BEST = [("plain", 1.0), ("plain, near identity", 0.05), ("residual", 0.02), ("residual, no BN, scaled", 0.2)]
+_BESIDE = [("residual", 0.5), ("residual, no BN, scaled", 0.1), ("residual, no BN, scaled", 0.5)]
 # By name: the function, and the units that it is called with.
 MEASUREMENTS: dict[str, tuple[Callable[..., dict[str, Any]], list[Unit] | Plan]] = {
     "starts": (
@@ -67,6 +69,10 @@ MEASUREMENTS: dict[str, tuple[Callable[..., dict[str, Any]], list[Unit] | Plan]]
         _grid(seed=SEEDS, kind=KINDS, depth=[56]),
     ),
     "sweeps": (measurements.measure_sweep, plan_sweeps),
+    "seeds": (  # ten, where three have decided a verdict
+        measurements.measure_training,
+        [{"kind": kind, "lr": lr, "seed": n, "depth": 56} for n in range(10) for kind, lr in [*_AT_BEST, *_BESIDE]],
+    ),
     "projections": (
         measurements.measure_training,
         _grid(kind=_CONTROLS, lr=[0.005, 0.02, 0.1, 0.5, 1.0], seed=SEEDS, depth=[56]),
