@@ -64,10 +64,7 @@ _AT_BEST = [("plain", 1.0), ("plain, near identity", 0.05), ("residual", 0.02), 
 _BESIDE = [("residual", 0.5), ("residual, no BN, scaled", 0.1), ("residual, no BN, scaled", 0.5)]
 # By name: the function, and the units that it is called with.
 MEASUREMENTS: dict[str, tuple[Callable[..., dict[str, Any]], list[Unit] | Plan]] = {
-    "starts": (
-        measurements.measure_start,
-        _grid(seed=SEEDS, kind=KINDS, depth=[56]),
-    ),
+    "starts": (measurements.measure_start, _grid(seed=SEEDS, kind=KINDS, depth=[56])),
     "sweeps": (measurements.measure_sweep, plan_sweeps),
     "seeds": (  # ten, where three have decided a verdict
         measurements.measure_training,
