@@ -171,7 +171,9 @@ def judge_shortcut(block: Block, shortcut: Value, bare: bool) -> Iterator[Line]:
         yield Line("note", "shortcut", "option A: it has no parameters, and the new channels carry zeros")
     elif line == "proj bn" and not projects and projection.options["stride"] == 1:
         yield Line("note", "shortcut", "option C: a projection on every shortcut, even where the input itself would do")
-    if "norm" in steps and not problem:
+    if "linear" in steps:
+        yield Line("open", "shortcut", "nn.Linear can do what a 1×1 convolution does: not judged")
+    elif "norm" in steps and not problem:
         yield Line("open", "shortcut", f"a norm that is no nn.BatchNorm2d follows {name}: not judged")
     else:
         yield judged("shortcut", problem.format(name))

@@ -9,7 +9,6 @@ from benchmarks import __main__ as command_line
 from benchmarks import rows
 from benchmarks.measure import Goal, Result, Row, as_json, format_table, interleave
 from benchmarks.usual import PilImages, pil_loader, usual_loop
-from torch import nn
 
 from resnet_lib.datasets import Dataset
 from resnet_lib.training import build_model
@@ -52,24 +51,6 @@ def test_table_and_file_show_the_medians_and_what_was_not_measured():
     measured, missing = written["rows"]
     assert (measured["median"], measured["min"], measured["max"], len(measured["ours"])) == (2.5, 2, 40, 5)
     assert missing["not_measured"] == "no CUDA GPU here" and "median" not in missing
-
-
-class Small(nn.Module):
-    """A network with so many MiB of weights, which get no gradient."""
-
-    def __init__(self, mebibytes: int) -> None:
-        super().__init__()
-        self.register_buffer("weights", torch.zeros(mebibytes * 2**18))
-        self.fc = nn.Linear(3, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(x.mean((2, 3)))
-
-
-def test_peak_memory_counts_every_mebibyte_of_a_network(monkeypatch):
-    monkeypatch.setattr(rows, "RESNET50", {"ours": lambda: Small(4), "theirs": lambda: Small(7)})
-    ours, theirs = (side() for side in rows.resnet50_memory(1))
-    assert theirs - ours == 3 and 4 < ours < 7  # MiB; the images take one and a half
 
 
 def test_the_usual_loop_trains_on_normalised_pixels():

@@ -282,6 +282,11 @@ def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
     assert not texts(report, "wrong") and {"steps", "shortcut"} <= set(texts(report, "open")), report
 
 
+def test_a_linear_layer_in_the_place_of_the_projection_is_not_judged():
+    report = check_basic_block(plant(shortcut="average/ linear"))
+    assert not texts(report, "wrong") and "nn.Linear" in texts(report, "open")["shortcut"], report
+
+
 @pytest.mark.parametrize(
     "conv", [Standardised, lambda *args, **kw: nn.utils.parametrizations.weight_norm(nn.Conv2d(*args, **kw))]
 )
