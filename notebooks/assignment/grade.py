@@ -20,12 +20,13 @@ from pathlib import Path
 from otter.run import main as otter_run
 
 from grading import tidy
+from resnet_lib.files import write_whole
 
 
 def grade(autograder: Path, submission: Path, out: Path) -> None:
     """Write ``out``/NAME, what was handed in, and ``out``/NAME.results.json, as Gradescope has them."""
-    name = submission.name if submission.is_dir() else submission.stem
-    handed_in, told = out / name, {"output": "", "tests": []}
+    handed_in, told = place_of(submission, out), {"output": "", "tests": []}
+    name = handed_in.name
     with tempfile.TemporaryDirectory() as temporary:
         try:
             if not (handed_in.exists() and handed_in.samefile(submission)):
@@ -46,9 +47,29 @@ def grade(autograder: Path, submission: Path, out: Path) -> None:
             )
         except Exception as error:  # of one submission; the others are graded
             told["output"] += f"\nIt could not be graded: {error}"
-    (out / f"{name}.results.json").write_text(json.dumps(told), encoding="utf-8")
+    write_whole(out / f"{name}.results.json", json.dumps(told).encode())
     points = f"{sum(test.get('score', 0) for test in told['tests']):g} points"
     print(f"{name}: {points if told['tests'] else told['output'].strip()}", flush=True)
+
+
+def place_of(submission: Path, out: Path) -> Path:
+    """Where what was handed in is kept; what lies there is replaced."""
+    path = submission.resolve()  # . and .. have no names
+    return out.resolve() / (path.name if path.is_dir() else path.stem)
+
+
+def why_not(submissions: list[Path], out: Path) -> str:
+    """Why nothing may be graded, since something handed in would be lost, in a sentence; nothing if it may."""
+    places = [place_of(path, out) for path in submissions]
+    for path, place in zip(submissions, places, strict=True):
+        if places.count(place) > 1:
+            return f"{places.count(place)} submissions are called {place.name}, as {path} is: name their folders"
+        source = path.resolve()
+        if place != source and (place in source.parents or source in place.parents):
+            return f"{path} and {place}, which is written anew, lie in one another: name another folder with --out"
+    if not __debug__:
+        return "tests are assertions, which Python leaves out with -O: unset PYTHONOPTIMIZE"
+    return ""
 
 
 def copy(submission: Path, folder: Path) -> None:
@@ -85,6 +106,8 @@ def main() -> None:
     for path in (args.autograder, *args.submissions):
         if not path.exists():
             parser.error(f"there is no {path}")
+    if reason := why_not(args.submissions, args.out):
+        parser.error(reason)
     args.out.mkdir(parents=True, exist_ok=True)
     for submission in args.submissions:
         grade(args.autograder, submission, args.out)

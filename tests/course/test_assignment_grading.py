@@ -173,10 +173,20 @@ def test_a_batch_is_graded_to_its_end_and_again_and_what_can_not_be_graded_is_na
     shutil.copy(tmp_path / "packed.ZIP", tmp_path / "damaged.zip")  # handed in again
     script.main()
     assert "damaged: 66.5 points" in capsys.readouterr().out
-    arguments[1] = "autograder.zip"
-    with pytest.raises(SystemExit):
-        script.main()
-    assert "there is no autograder.zip" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path / "two")
+    shutil.copy("a.zip", "two.zip")
+    before = sorted(tmp_path.rglob("*"))
+    for typed, words in {
+        "autograder.zip a.zip": "there is no autograder.zip",
+        "../damaged.zip a.zip ../two/a.zip": "2 submissions are called a",
+        "a.zip .. --out graded": "lie in one another",
+        "a.zip . --out graded": "lie in one another",
+        "a.zip two.zip --out ..": "lie in one another",
+    }.items():
+        monkeypatch.setattr(sys, "argv", ["grade.py", *typed.split()])
+        with pytest.raises(SystemExit):
+            script.main()
+        assert words in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before
 
 
 # What it said, graded as data
