@@ -22,10 +22,11 @@ READ = (".ipynb", ".json", ".zip")
 
 GRADESCOPE = "submission_metadata.yml"  # in its export, beside a folder for each submission
 # How Canvas and Moodle name what a student handed in; then comes the student's own name for it.
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_\d+_\d+_.+", re.IGNORECASE)
-MOODLE = re.compile(r"(?P<name>.+)_\d+_assignsubmission_file(_.*)?")
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_\d+_.+", re.IGNORECASE)
+MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file(_.*)?")
 RESULTS = ".results.json"  # NAME.results.json, which grade.py writes beside NAME
-NUMBER = re.compile(rb"STUDENT_NUMBER\s*=\s*(\d{1,12})")
+# The whole number, which may be 1_234, and not what is commented out or the beginning of 12.5 or 10**3
+NUMBER = re.compile(rb"(?<!#)(?<!# )STUDENT_NUMBER\s*=\s*(\d(?:_?\d){0,18})(?![\w.*])")
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,13 @@ def _find_students(folder: Path, unusable: list[str]) -> list[Student]:
             tops.setdefault(path.name if path.is_dir() else path.stem, []).append(path)
         elif path.suffix.lower() == ".json" and not path.name.endswith(RESULTS):
             unusable.append(f"{plain_text(path.name)}: it lies in no student's folder")
-    people: dict[str, list[Path]] = {}  # Canvas names a student in each file
+    people: dict[tuple[str, str], list[Path]] = {}  # Canvas names a student in each file; two may have one name
     for name, paths in sorted(tops.items()):
         of_platform = MOODLE.fullmatch(name) or CANVAS.fullmatch(name)
-        key = name if of_platform is None else name[: name.index(of_platform["name"]) + len(of_platform["name"])]
+        key = (name, "") if of_platform is None else (of_platform["name"], of_platform["id"])
         people.setdefault(key, []).extend(paths)
     students: dict[str, Student] = {}
-    for name, paths in sorted(people.items()):
+    for (name, _), paths in sorted(people.items()):
         facts = told.get(name, {})
         plain = printed = plain_text(facts.get("name", name))
         number = 1
@@ -123,10 +124,13 @@ def _find_students(folder: Path, unusable: list[str]) -> list[Student]:
         student.remarks += facts.get("remarks", [])
         of_student = [folder / f"{path.name if path.is_dir() else path.stem}{RESULTS}" for path in paths]
         for results in filter(Path.is_file, of_student):
-            if tests := json.loads(results.read_bytes())["tests"]:
-                student.points = max(student.points or 0, sum(test.get("score", 0) for test in tests))
-            else:
-                student.remarks.append("could not be graded")
+            try:
+                if tests := json.loads(results.read_bytes())["tests"]:
+                    student.points = max(student.points or 0, sum(test.get("score", 0) for test in tests))
+                else:
+                    student.remarks.append("could not be graded")
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                unusable.append(f"{plain_text(results.name)}: it is not what grade.py writes: grade this one again")
         if named := re.search(r"submission-(\d{1,12})\b", " ".join(path.name for path in paths)):
             student.number = int(named[1])
     return list(students.values())
@@ -140,15 +144,15 @@ def _read_gradescope(path: Path) -> dict[str, dict[str, Any]]:
 
     told = {}
     try:
-        submissions = yaml.safe_load(path.read_bytes()).items()
-    except (yaml.YAMLError, AttributeError) as error:
+        for folder, facts in yaml.safe_load(path.read_bytes()).items():
+            names = [f"{who.get(':name')} {who.get(':sid') or ''}".strip() for who in facts.get(":submitters") or []]
+            before = len(facts.get(":history") or [])
+            remarks = [f"{before + 1} submissions, the last counts"] if before else []
+            points = None if facts.get(":score") is None else float(facts[":score"])
+            said = {"points": points, "handed_in": str(facts.get(":created_at") or "")[:16]}
+            told[folder] = {"name": " and ".join(names) or folder, "remarks": remarks, **said}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not what Gradescope writes: {' '.join(str(error).split())}") from None
-    for folder, facts in submissions:
-        names = [f"{who.get(':name')} {who.get(':sid') or ''}".strip() for who in facts.get(":submitters") or []]
-        before = len(facts.get(":history") or [])
-        remarks = [f"{before + 1} submissions, the last counts"] if before else []
-        said = {"points": facts.get(":score"), "handed_in": str(facts.get(":created_at") or "")[:16]}
-        told[folder] = {"name": " and ".join(names) or folder, "remarks": remarks, **said}
     return told
 
 

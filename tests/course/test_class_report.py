@@ -160,8 +160,12 @@ LAYOUTS = {
     "Canvas": (lambda _: ("lovelaceada_LATE_12_345_mine.zip", "zoe_13_346_submission-8-1.zip"),
                ["lovelaceada", "7", "1 of 12", "64", "late"],
                ["zoe", "8", "0 of 12", "could not be graded; 1 runs of another case"]),
+    "Canvas, one name": (lambda _: ("wangwei_12_345_mine.zip", "wangwei_LATE_13_346_x.zip"),
+                         ["wangwei", "7", "1 of 12", "64"], ["wangwei (2)", "1 runs"]),
     "Moodle": (lambda _: ("Ada Lovelace_987_assignsubmission_file_", "Zoë_988_assignsubmission_file_x.zip"),
                ["Ada Lovelace", "7", "1 of 12", "64"], ["Zoë", "1 runs", "could not be graded; no number found"]),
+    "Moodle, one name": (lambda _: ("Wei_987_assignsubmission_file_", "Wei_988_assignsubmission_file_x.zip"),
+                         ["Wei", "7", "1 of 12", "64"], ["Wei (2)", "1 runs"]),
 }  # fmt: skip
 
 
@@ -290,6 +294,24 @@ def test_of_very_many_files_the_first_are_read_those_nearest_to_the_top_before(t
     assert students == {"ada": 1} and len(unusable) == MOST_FILES and "no more than 200 files" in unusable[-1]
 
 
+@pytest.mark.parametrize("results", ["", "[]", "{}", '{"tests": [3]}', '{"tests": [{"score": null}]}', "[" * 100_000])
+def test_results_that_are_not_whole_are_named_and_the_runs_count(tmp_path, results):
+    hand_in(tmp_path, "ada", ran())
+    (tmp_path / "ada.results.json").write_text(results, encoding="utf-8")
+    students, (line,) = read(tmp_path)
+    assert students == {"ada": 1} and line.startswith("ada.results.json: it is not what grade.py writes")
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [("= 1_234", 1234), ("=9876543210123", 9876543210123), ("= 3\\n# STUDENT_NUMBER = 4", 3), ("= 12.5", None)],
+)
+def test_the_number_is_read_whole_or_not_at_all(tmp_path, typed, number):
+    hand_in(tmp_path, "ada", ran())
+    (tmp_path / "ada" / "a.ipynb").write_text(f"#STUDENT_NUMBER = 5\\nSTUDENT_NUMBER {typed}", encoding="utf-8")
+    assert read_class(tmp_path)[0][0].number == number
+
+
 UNUSABLE = {
     "nested": lambda path: path.write_text("[" * 100_000, encoding="utf-8"),
     "a zip file in a zip file": lambda path: hand_in_zip(path.with_suffix(".zip"), **{"inner.zip": b""}),
@@ -315,14 +337,16 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, spoil):
         ("no", "page.html", "no folder"),
         ("empty", "page.html", "holds no record of a student"),
         ("loose", "page.html", "loose holds no record of a student (STUDENT/**/*.json or STUDENT.zip); x.json: "),
+        ("told", "page.html", "submission_metadata.yml is not what Gradescope writes"),
         ("no", "page.pdf", "ends in .html or .csv"),
         ("no", "folder.html", "ends in .html or .csv"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_reported_is_refused_in_one_sentence(tmp_path, folder, out, words):
-    for name in ("empty/ada", "loose", "folder.html"):
+    for name in ("empty/ada", "loose", "told", "folder.html"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "loose" / "x.json").write_text(as_text(ran()), encoding="utf-8")
+    (tmp_path / "told" / "submission_metadata.yml").write_text("submission_1:", encoding="utf-8")
     with pytest.raises(ValueError) as caught:
         make_class_report(tmp_path / folder, tmp_path / out)
     assert words in str(caught.value) and "\n" not in str(caught.value) and not (tmp_path / out).is_file()
