@@ -1,4 +1,4 @@
-"""Do to runs and reports what disks, networks, machines and people do, and print a table of how each trial ended.
+"""Do to runs and reports what disks, machines and people do, and print a table of how each trial ended.
 
 python -m tests.hostile          all trials, about a minute on an idle core; Linux alone
 python -m tests.hostile WORD     those whose group or name holds the word
@@ -35,11 +35,10 @@ sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
 import torch
 from outcomes import figures, made_up
-from PIL import Image
 from test_checkpoints import saved, sealed
-from test_downloads import CONTENT, MD5, RIGHT, WRONG, Server
+from test_datasets import WRONG as WRONG_IMAGES
+from test_datasets import make_folder
 
-from resnet_lib import files
 from resnet_lib.__main__ import main as command_line
 from resnet_lib.checkpoints import FORMAT
 from resnet_lib.datasets import load_dataset
@@ -236,20 +235,16 @@ def checkpoint(state: Any, **changes: Any) -> bytes:
     return sealed(saved({"format": FORMAT, "recipe": asdict(GRID[0]), "state": state, **changes}))
 
 
-def picture(spoil: Callable[[Path], Any], words: str) -> str | None:
-    """A folder of images of which one is spoilt."""
-    for place in ("train/a", "train/b", "test/a", "test/b"):
-        Path("images", place).mkdir(parents=True)
-        for number in range(3):
-            Image.new("L", (8, 8), 80 * number).save(Path("images", place, f"{number}.png"))
-    spoil(Path("images/train/a/1.png"))
-    options = "--depths 8 --seeds 1 --epochs 1 --width 2 --batch-size 4 --device cpu"
-    return says(0 if not words else 2, words, f"degradation --dataset folder:images {options}")
+def pictures(place: str, spoil: Callable[[Path], Any], words: str) -> str | None:
+    """A folder of images of which something is spoilt."""
+    make_folder(Path("images"))
+    spoil(Path("images", place))
+    return says(2, words, f"{COMMAND} --dataset folder:images")
 
 
-def bomb(path: Path) -> None:
-    """144 megapixels in a few kilobytes."""
-    Image.new("1", (12_000, 12_000)).save(path)
+def long_name() -> str | None:
+    make_folder(Path("x" * 255))
+    return says(0, "", COMMAND.replace("--images 200", f"--dataset folder:{'x' * 255}"))
 
 
 def many_recipes() -> str | None:
@@ -257,33 +252,6 @@ def many_recipes() -> str | None:
         recipe = degradation_grid([8], ["none"], 1, width=seed + 1, epochs=1)[0]
         save_record(made_up(recipe), Path("runs"))
     return says(0, "", "report runs --out page.html")  # within our PATIENCE
-
-
-# What mirrors send
-
-
-def mirror(first: str, brings: bool, **settings: Any) -> str | None:
-    os.environ["no_proxy"] = "127.0.0.1"
-    for name, value in settings.items():
-        setattr(files, name, value)
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        path = Path("data", "file.gz")
-        try:
-            files.fetch(path, MD5, server.urls(first))
-            problem = None if brings else "it was taken"
-        except ConnectionError as error:
-            problem = str(error) if brings or "\n" in str(error) or path.exists() else None
-        files.fetch(path, MD5, server.urls(first, "good"))
-        server.released.set()
-        server.shutdown()
-    return problem or (None if path.read_bytes() == CONTENT else "other bytes")
-
-
-def forked(trial: Trial) -> str | None:
-    """A trial that starts threads, in a process of its own."""
-    ended = wait(start(lambda: print(trial() or "", end="")))
-    return ended.out or (ended.err[-150:] if ended.code else None)
 
 
 # The table
@@ -311,16 +279,10 @@ UNUSABLE = {
     "another recipe": checkpoint({}, recipe=asdict(GRID[1])),
 }
 TYPED = {
-    "--lr 1e308": "--lr",
     "--lr=-1": "--lr",
-    f"--width {10**30}": "--width",
-    f"--batch-size {10**30}": "--batch-size",
     f"--depths {6 * 10**30 + 2}": "--depths",
-    "--seeds 0": "--seeds",
-    "--dataset folder:nowhere": "nowhere",
     "--dataset folder:/dev/null": "must hold a folder",
     "--out /dev/null": "out must be a folder",
-    "--precision float16": "--precision",
     "--epochs two": "--epochs",
 }
 
@@ -339,23 +301,12 @@ def trials() -> dict[tuple[str, str], Trial]:
         name = f"{'after' if after else 'before'} {operation} {number}"
         hit("killed", name, -signal.SIGKILL, "", strike, operation, number, after, kill)
     for operation, number, code in itertools.product(["open", "fsync", "replace"], (1, 3), (errno.ENOSPC, errno.EIO)):
-        words = f"{re.escape(os.strerror(code))}.*[Tt]he same command"
+        name, words = f"{errno.errorcode[code]} at {operation} {number}", re.escape(os.strerror(code))
         blow = functools.partial(fail, code)
-        hit(
-            "disk", f"{errno.errorcode[code]} at {operation} {number}", 1, words, strike, operation, number, False, blow
-        )
+        hit("disk", name, 1, f"{words}.*[Tt]he same command", strike, operation, number, False, blow)
     for code in (errno.ENOLCK, errno.EOPNOTSUPP):
-        words = "can't be locked .*: name a folder on another file system"
-        hit(
-            "disk",
-            f"no locks ({errno.errorcode[code]})",
-            1,
-            words,
-            setattr,
-            fcntl,
-            "flock",
-            functools.partial(fail, code),
-        )
+        name, words = f"no locks ({errno.errorcode[code]})", "can't be locked .*: name a folder on another file system"
+        hit("disk", name, 1, words, setattr, fcntl, "flock", functools.partial(fail, code))
     for limit, value, words in (("FSIZE", 10_000, "File too large"), ("NOFILE", 3, "Too many open files")):
         hit("limits", words, 1, words, resource.setrlimit, getattr(resource, f"RLIMIT_{limit}"), (value, value))
     add("limits", "too little memory", short_of_memory)
@@ -373,21 +324,11 @@ def trials() -> dict[tuple[str, str], Trial]:
     add("records", "2,000 recipes on one page", many_recipes)
     for name, content in UNUSABLE.items():
         add("checkpoints", name, found, NAME.replace(".json", ".checkpoint"), content)
-    add("images", "144 megapixels", picture, bomb, "1.png can't be read")
-    add("images", "half a PNG", picture, lambda path: os.truncate(path, 45), "1.png can't be read")
-    add("images", "text", picture, lambda path: path.write_text("PNG", encoding="utf-8"), "1.png can't be read")
-    add("images", "another size", picture, lambda path: Image.new("L", (4, 8)).save(path), "bring all to one size")
-    add("images", "a class whose name is no text", picture, lambda path: rename_class(path.parents[2]), "")
-    for first in RIGHT | WRONG:
-        add("mirrors", first, forked, functools.partial(mirror, first, first in RIGHT))
-    add("mirrors", "silent", forked, functools.partial(mirror, "silent", False, PATIENCE=0.1))
-    add("mirrors", "endless", forked, functools.partial(mirror, "endless", False, MOST=1_000_000))
+    add("typed", "--out ~nobody", says, 0, "", COMMAND.replace("runs", "~nobody"))
+    add("images", "a folder with a long name", long_name)
+    for name, case in WRONG_IMAGES.items():
+        add("images", name, pictures, *case)
     return table
-
-
-def rename_class(images: Path) -> None:
-    for split in ("train", "test"):
-        (images / split / "a").rename(images / split / os.fsdecode(b"\xff\n"))
 
 
 def main() -> None:
