@@ -89,6 +89,8 @@ class ZeroPadShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
+        if out_channels < in_channels:
+            raise ValueError(f"shortcut 'A' adds channels, got {in_channels} to {out_channels}: use 'B'")
         self.stride = stride
         self.before = (out_channels - in_channels) // 2
         self.behind = out_channels - in_channels - self.before

@@ -91,10 +91,8 @@ class Dataset:
         count = len(self.train_labels)
         wanted = count - held_out if images is None else images
         if wanted < 1 or wanted + held_out > count:
-            raise ValueError(
-                f"images and held_out must leave from 1 to {count} training images of {self.name} in all, "
-                f"got {wanted} and {held_out}"
-            )
+            bound = f"from 1 to {count} training images of {self.name} in all"
+            raise ValueError(f"images and held_out must leave {bound}, got {wanted} and {held_out}")
         order = torch.from_numpy(np.random.RandomState(0).permutation(count))
         chosen, held = order[:wanted].sort().values, order[count - held_out :]
         fewer = replace(self, train_images=self.train_images[chosen], train_labels=self.train_labels[chosen])
@@ -113,7 +111,7 @@ def _load_digits() -> Dataset:
     return Dataset("digits", 10, images[:-360], labels[:-360], images[-360:], labels[-360:])
 
 
-def load_dataset(name: str, data: Path = Path("data")) -> Dataset:
+def load_dataset(name: str, data: str | Path = "data") -> Dataset:
     """The data set of that name: "digits"; "cifar10" or "fashion_mnist", which are downloaded into ``data``, laid out
     as torchvision does; or "folder:PATH" for the JPEG and PNG files in ``PATH/train/CLASS`` and ``PATH/test/CLASS`` (or
     ``val``), named after the folder and its content.
@@ -131,7 +129,7 @@ def load_dataset(name: str, data: Path = Path("data")) -> Dataset:
         release = f"the release of torchvision for torch {torch.__version__} ({error})"
         raise ValueError(f"dataset {name!r} needs {release}: pip install torchvision, or use 'digits'") from None
     if name in MIRRORS:
-        return _load_published(name, data)
+        return _load_published(name, Path(os.path.expanduser(data)))
     return _load_folder(Path(os.path.expanduser(name.removeprefix("folder:"))))
 
 
@@ -169,9 +167,11 @@ def _load_folder(path: Path) -> Dataset:
     test_folder = path / ("val" if (path / "val").is_dir() and not (path / "test").is_dir() else "test")
     (train, classes), (test, test_classes) = _list_images(path / "train"), _list_images(test_folder)
     if different := {*classes} ^ {*test_classes}:
-        raise ValueError(
-            f"{path / 'train'} and {test_folder} must hold the same classes, but one lacks {min(different)!r}"
-        )
+        raise ValueError(f"{path / 'train'} and {test_folder} must hold the same classes: one lacks {min(different)!r}")
+    folders = {os.path.dirname(file) for file, _ in train + test}
+    once = {os.path.realpath(folder): folder for folder in sorted(folders, reverse=True)}
+    if twice := folders - {*once.values()}:
+        raise ValueError(f"{min(twice)} is another's second name, so its images would count twice: remove the link")
     images: list[torch.Tensor] = []
     for file, _ in tqdm(train + test, desc="Reading images"):
         images.append(_read_image(file))
@@ -185,7 +185,7 @@ def _load_folder(path: Path) -> Dataset:
     digest = hashlib.sha256(b"".join(os.fsencode(f"{name}\n") for name in classes))  # a name may be no UTF-8
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
-    plain_name = re.sub(r"[^A-Za-z0-9]+", "-", path.resolve().name).strip("-") or "images"  # fits any file's name
+    plain_name = re.sub(r"[^A-Za-z0-9]+", "-", path.resolve().name).strip("-")[:150] or "images"  # fits a file's name
     return Dataset(f"{plain_name}-{digest.hexdigest()[:8]}", len(classes), *tensors)
 
 
@@ -198,6 +198,8 @@ def _list_images(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
 
     try:
         classes = [name for name in find_classes(folder)[0] if not name.startswith(".")]
+        if len(classes) == 1:
+            raise ValueError(f"it holds {classes[0]!r} alone, and images of one class are never wrong")
         numbers = {name: number for number, name in enumerate(classes)}
         return make_dataset(str(folder), numbers, is_valid_file=is_visible_image), classes
     except (OSError, ValueError) as error:
@@ -209,6 +211,8 @@ def _read_image(file: str) -> torch.Tensor:
     from torchvision.transforms.functional import pil_to_tensor
 
     try:
+        if not os.path.isfile(file):
+            raise ValueError("it is not a file")  # a pipe would be waited for without end
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # raised before anything is decoded
             with Image.open(file, formats=("JPEG", "PNG")) as image:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,7 @@ def degradation_grid(
     """
     grid = [
         Recipe(depth=depth, shortcut=shortcut, seed=seed, **settings)
-        for seed in range(check_number("seeds", seeds))
-        for depth in depths
-        for shortcut in shortcuts
+        for seed, depth, shortcut in product(range(check_number("seeds", seeds)), depths, shortcuts)
     ]
     return list(dict.fromkeys(grid))  # a depth or shortcut named twice is run once
 
@@ -63,11 +62,14 @@ def run_grid(
     left to it. On a CPU one run trains on each core, in one thread, so that the figures do not depend on how many
     cores there are. An interrupt (Ctrl-C) ends the runs under way after their epoch.
 
-    ``device`` is as in `choose_device`. ``dataset`` is the images of all recipes; by default each recipe's is loaded by
-    its name. The ``engine`` "ray" is a Ray cluster, all of whose machines must see ``out``; each run there asks for
-    ``gpus_per_run`` of a GPU, by default one where the cluster has any. ValueError: an unknown data set, a device or
-    engine that is not here, or an ``out`` that is a file.
+    ``device`` is as in `choose_device`. ``dataset`` is the images of all recipes, which must name it; by default each
+    recipe's is loaded by its name. The ``engine`` "ray" is a Ray cluster, all of whose machines must see ``out``; each
+    run there asks for ``gpus_per_run`` of a GPU, by default one where the cluster has any. ValueError: an unknown data
+    set, or another than the recipes name, a device or engine that is not here, or an ``out`` that is a file.
     """
+    recipes = list(recipes)  # a generator would be used up before the records are returned
+    if dataset and (others := {recipe.dataset for recipe in recipes} - {dataset.name}):
+        raise ValueError(f"dataset must be what the recipes name, {min(others)!r}, got {dataset.name!r}: name the same")
     check_engine(engine, out, gpus_per_run)
     on_cpu = choose_device(device).type == "cpu"
     folder = None if out is None else make_folder(out).absolute()

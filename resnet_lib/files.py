@@ -79,7 +79,7 @@ def check_folder(path: Path) -> None:
 
 def make_folder(path: str | Path) -> Path:
     """Make the folder and return it; ``~`` is the home folder, and a file in the way is refused."""
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))  # leaves ~nobody as it is
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

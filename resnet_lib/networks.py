@@ -88,9 +88,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if zero_init_residual and shortcut == "none":
-            raise ValueError(
-                "zero_init_residual=True needs a shortcut, else the output is constant: got shortcut='none'"
-            )
+            raise ValueError("zero_init_residual=True needs a shortcut, or the output is constant: got shortcut='none'")
 
         self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=bias)
         self.bn1 = nn.BatchNorm2d(64)

@@ -61,6 +61,8 @@ class OrderedBlock(nn.Module):
         self, in_channels: int, channels: int, stride: int = 1, steps: str = ORDERINGS["full pre-activation"]
     ) -> None:
         super().__init__()
+        if steps.count("+") != 1:
+            raise ValueError(f"steps must have one '+', such as 'bn relu conv +', got {steps!r}")
         before, after = steps.split("+")
         self.branch = make_steps(before, in_channels, channels, stride)
         self.shortcut = ZeroPadShortcut(in_channels, channels, stride)  # adds nothing where the shape stays

@@ -70,10 +70,8 @@ def require_ray() -> ModuleType:
     try:
         import ray  # here, since only a cluster needs it
     except ImportError:
-        raise ValueError(
-            "engine 'ray' needs the package ray, which is not installed: in a checkout say pip install \".[cluster]\", "
-            "elsewhere pip install ray, or use the engine 'local'"
-        ) from None
+        how = "say pip install \".[cluster]\" in a checkout, elsewhere pip install ray, or use the engine 'local'"
+        raise ValueError(f"engine 'ray' needs the package ray, which is not installed: {how}") from None
     return ray
 
 

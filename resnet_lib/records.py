@@ -105,8 +105,10 @@ def _check_outcome(record: Record) -> None:
     ended_early = record.diverged and len(lengths) == 1 and 0 < max(lengths) < record.recipe.epochs
     if lengths != {record.recipe.epochs} and not ended_early:
         raise ValueError("its curves must hold a loss, and errors from 0 to 100 %, for each of its epochs")
-    if record.test_error != (end := record.curves["test_error"][-1]):
-        raise ValueError(f"its test_error must be the end of its curve, {end}, got {record.test_error!r}")
+    curve = record.curves["test_error"]
+    for name, value in {"test_error": curve[-1], "best_test_error": min(curve)}.items():
+        if getattr(record, name) != value:
+            raise ValueError(f"its {name} must be {value}, by its curve, got {getattr(record, name)!r}")
 
 
 def _is_number(value: Any, highest: float) -> bool:
@@ -129,9 +131,9 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
         return None
 
 
-def load_records(folder: Path) -> list[Record]:
+def load_records(folder: str | Path) -> list[Record]:
     """All records in ``folder``, by name. ValueError: there is none, or a JSON file that is not one."""
-    records = [load_record(path) for path in sorted(folder.glob("*.json"))]
+    records = [load_record(path) for path in sorted(Path(folder).glob("*.json"))]
     if not records:
         raise ValueError(f"{folder} holds no record of a run (*.json)")
     return records

@@ -228,8 +228,6 @@ def test_a_last_batch_of_one_tiny_image_is_refused_before_any_run(grids, capsys,
         ("degradation --gpus-per-run -1", "--gpus-per-run -1"),
         ("paper-cifar10 --dataset digits --device cpu", "held_out 5000 1437 digits"),
         ("report nowhere", "nowhere"),
-        ("probes --out x", "resnet_course probes"),
-        ("class-report x", "resnet_course class-report"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_before_any_run(arguments, words, capsys, monkeypatch):

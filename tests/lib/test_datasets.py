@@ -132,7 +132,7 @@ THERE = {
 def test_cifar10_is_read_from_what_is_there_and_right_and_nothing_is_changed(tmp_path, cifar10, there):
     files = THERE[there](cifar10)
     put(tmp_path, files)
-    dataset = load_dataset("cifar10", tmp_path)
+    dataset = load_dataset("cifar10", str(tmp_path))
     assert (dataset.name, dataset.num_classes) == ("cifar10", 10)
     check(dataset, *CIFAR10_EXPECTED)
     assert contents(tmp_path) == files
@@ -157,7 +157,7 @@ def fashion_mnist(tmp_path, monkeypatch) -> None:
 
 def test_fashion_mnist_is_read_from_the_archives_and_not_from_what_lies_unpacked_beside_them(tmp_path, fashion_mnist):
     put(tmp_path, {f"FashionMNIST/raw/{name[:-3]}": b"damaged" for name in FASHION_MNIST_MD5})
-    dataset = load_dataset("fashion_mnist", tmp_path)
+    dataset = load_dataset("fashion_mnist", str(tmp_path))
     assert (dataset.name, dataset.num_classes) == ("fashion_mnist", 10)
     check(dataset, FASHION[0][:, None], FASHION[1], FASHION[2][:, None], FASHION[3])
 
@@ -284,10 +284,14 @@ WRONG = {
     "another size": ("test/ant/1.png", lambda file: Image.new("RGB", (7, 6)).save(file), "7×6 .*Bee.0.png .*8×6"),
     "an empty class": ("train", lambda split: (split / "dog").mkdir(), "dog"),
     "a class too many": ("test", lambda split: shutil.copytree(split / "ant", split / "art"), "train.*'art'"),
+    "one class": ("train", lambda split: [shutil.rmtree(split / name) for name in CLASSES[1:]], "'Bee' alone"),
     "no class": ("train", lambda split: [shutil.rmtree(name) for name in split.iterdir()], "class"),
     "no test": ("test", shutil.rmtree, "test"),
     "nothing": ("", shutil.rmtree, "train"),
 }
+if sys.platform != "win32":  # where links need a right, and pipes are otherwise
+    WRONG["a pipe"] = ("train/ant/9.png", os.mkfifo, "not a file")
+    WRONG["a folder twice"] = ("train/ant/all", lambda link: link.symlink_to(".."), "second name")
 
 
 @pytest.mark.filterwarnings("default")  # as for a reader, whom Pillow only warns of a bomb

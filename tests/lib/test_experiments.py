@@ -12,6 +12,7 @@ import torch
 from outcomes import CPU, figures, made_up
 
 from resnet_lib import experiments
+from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import degradation_grid, run_grid
 from resnet_lib.recipes import Recipe
 from resnet_lib.records import load_records, summarize
@@ -46,11 +47,11 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
 def test_records_come_in_the_order_of_the_recipes_and_lie_in_the_folder(tmp_path, monkeypatch):
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path))
-    records = run_grid([*GRID, GRID[0]], "~/new/runs", "cpu")
+    records = run_grid(iter([*GRID, GRID[0]]), "~/new/runs", "cpu")
     assert [record.recipe for record in records] == [*GRID, GRID[0]] and records[0] is records[-1]
     folder = tmp_path / "new" / "runs"
     assert sorted(path.name for path in folder.iterdir()) == sorted(recipe.file_name for recipe in GRID)
-    assert sorted(map(figures, load_records(folder))) == sorted(map(figures, records[:-1]))
+    assert sorted(map(figures, load_records(str(folder)))) == sorted(map(figures, records[:-1]))
     (alone,) = run_grid([GRID[5]], device="cpu")
     assert figures(alone) == figures(records[5]), "a run gives the same figures alone"
 
@@ -173,6 +174,10 @@ REFUSED = {
     "more images than there are": (
         {"recipes": [Recipe(depth=8, images=1000, held_out=438)]},
         "images and held_out.* 1437",
+    ),
+    "other images than named": (
+        {"dataset": replace(load_dataset("digits"), name="mine")},
+        "name, 'digits', got 'mine'",
     ),
     "a file for a folder": ({"out": "notes.txt"}, "out must be a folder, got notes.txt"),
 }

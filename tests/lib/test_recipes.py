@@ -86,7 +86,7 @@ def test_the_papers_grid_comes_in_order_of_worth_and_one_seed_before_the_next():
 def test_the_default_grid_is_the_books_its_seeds_change_last_and_nothing_is_run_twice():
     networks = list(product((8, 20, 56), ("none", "A")))
     assert degradation_grid() == [Recipe(depth=d, shortcut=s, seed=seed) for seed in range(3) for d, s in networks]
-    assert degradation_grid([8, 8], ["A", "none", "A"], 1) == degradation_grid([8], ["A", "none"], 1)
+    assert degradation_grid(iter([8, 8]), iter(["A", "none", "A"]), 2) == degradation_grid([8], ["A", "none"], 2)
     settings = {name: value for name, value in CHANGES.items() if name not in ("depth", "shortcut", "seed")}
     for recipe in degradation_grid(**settings):
         assert {name: getattr(recipe, name) for name in settings} == settings

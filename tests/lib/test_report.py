@@ -24,7 +24,8 @@ ENVIRONMENT |= {"commit": "0123abc", "date": "2026-11-22"}
 
 def run(train_error=1.0, test_error=2.0, best=1.5, environment=ENVIRONMENT, **settings) -> Record:
     recipe = Recipe(**{"epochs": 2, **settings})
-    curves = {"train_error": [50.0] * recipe.epochs, "test_error": [60.0] * (recipe.epochs - 1) + [test_error]}
+    curves = {"train_error": [50.0] * recipe.epochs, "test_error": [best] * (recipe.epochs - 1) + [test_error]}
+    best = min(curves["test_error"])
     return Record(recipe, train_error, test_error, best, None, 0.1, curves, 1.0, 1.0, environment)
 
 
