@@ -22,13 +22,8 @@ def build_parser() -> Parser:
     class_report = add_command(commands, "class-report", "gather the records of a class into one page")
     add = class_report.add_argument
     add("folder", type=a_path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
-    add(
-        "--out",
-        type=a_path,
-        default=Path("class-report.html"),
-        metavar="FILE",
-        help="the page (.html) or the table (.csv)",
-    )
+    helps = "the page (.html) or the table (.csv)"
+    add("--out", type=a_path, default=Path("class-report.html"), metavar="FILE", help=helps)
     return parser
 
 

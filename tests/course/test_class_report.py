@@ -34,7 +34,7 @@ def ran(train_error=1.0, test_error=2.0, **settings) -> Record:
     curve = [60.0] * (recipe.epochs - 2) + [30.0 + luck.random(), train_error]
     curves = {"train_error": curve, "test_error": [*curve[:-1], test_error]}
     times, loss = (luck.random() + 1, luck.random() + 1000), luck.random() + 0.1
-    return Record(recipe, train_error, test_error, test_error, None, loss, curves, *times, ENVIRONMENT)
+    return Record(recipe, train_error, test_error, min(curves["test_error"]), None, loss, curves, *times, ENVIRONMENT)
 
 
 def as_text(record: Record) -> str:
