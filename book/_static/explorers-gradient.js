@@ -46,7 +46,9 @@ explorers.run("gradient", (data, change) => {
   const superscripts = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
   const power = (exponent) => (exponent === 0 ? "1" : `10${[...`${exponent}`].map((one) => superscripts[one]).join("")}`);
   const normsOf = (kind) => data.norms[state.depth][kind][state.seed][state.moment].toReversed();
+  const waysOf = (way) => data.ways[state.depth][state.seed][state.moment][way].toReversed();
   const drawing = canvas();
+  const waysDrawing = canvas();
 
   function showGuess() {
     guessed.textContent = `${power(Number(guess.value))} times`;
@@ -54,14 +56,23 @@ explorers.run("gradient", (data, change) => {
   }
   const status = make("p", { role: "status" });
 
-  function chart(width) {
+  const layersChart = (width) =>
+    chart(width, "norm of the layer's gradient", "one layer after the other", kinds.map((kind) => [kind, normsOf(kind), kind]));
+
+  const waysChart = (width) =>
+    chart(width, `residual-${state.depth}: norm of the gradient that a block hands back`, "one block after the other", [
+      ["shortcut", waysOf("shortcut"), "residual"],
+      ["branch", waysOf("branch"), "residual by-branch"],
+    ]);
+
+  // Each line has a name, its norms from the loss to the image, and a class.
+  function chart(width, title, along, lines) {
     const height = 300;
     const [left, above, right, bottom] = [44, 28, width - 84, height - 40];
-    const lines = Object.fromEntries(kinds.map((kind) => [kind, normsOf(kind)]));
-    const logs = kinds.flatMap((kind) => lines[kind].filter((norm) => norm > 0).map(Math.log10));
+    const logs = lines.flatMap(([, norms]) => norms.filter((norm) => norm > 0).map(Math.log10));
     const [low, high] = [Math.floor(Math.min(...logs)), Math.ceil(Math.max(...logs))];
-    const layers = lines.plain.length;
-    const x = (layer) => left + (layer / (layers - 1)) * (right - left);
+    const last = lines[0][1].length - 1;
+    const x = (place) => left + (place / last) * (right - left);
     const y = (norm) => bottom - ((norm > 0 ? Math.log10(norm) : low) - low) / Math.max(1, high - low) * (bottom - above);
     const step = Math.max(1, Math.ceil((high - low) / 6));
     const grid = [];
@@ -71,24 +82,24 @@ explorers.run("gradient", (data, change) => {
       grid.push(text(left - 6, place + 4, power(exponent), { "text-anchor": "end" }));
     }
     const names = [
-      text(0, 12, "norm of the layer's gradient"),
+      text(0, 12, title),
       text(left, bottom + 17, "loss"),
       text(right, bottom + 17, "image", { "text-anchor": "end" }),
-      text((left + right) / 2, height - 4, "one layer after the other", { "text-anchor": "middle" }),
+      text((left + right) / 2, height - 4, along, { "text-anchor": "middle" }),
     ];
-    const shown = seen * (layers - 1);
-    const parts = kinds.flatMap((kind) => {
-      const points = lines[kind].flatMap((norm, layer) => (layer <= shown ? [`${x(layer)},${y(norm)}`] : []));
-      const at = lines[kind][Math.floor(shown)];
+    const shown = seen * last;
+    const parts = lines.flatMap(([name, norms, kind]) => {
+      const points = norms.flatMap((norm, place) => (place <= shown ? [`${x(place)},${y(norm)}`] : []));
+      const at = Math.floor(shown);
       return [
         draw("polyline", { points: points.join(" "), class: `curve ${kind}`, "stroke-width": 2 }),
-        draw("circle", { cx: x(Math.floor(shown)), cy: y(at), r: 5, class: `ring ${kind}` }),
-        text(right + 10, y(lines[kind].at(-1)) + 4, kind, { class: `name ${kind}`, opacity: seen === 1 ? 1 : 0 }),
+        draw("circle", { cx: x(at), cy: y(norms[at]), r: 5, class: `ring ${kind}` }),
+        text(right + 10, y(norms.at(-1)) + 4, name, { class: `name ${kind}`, opacity: seen === 1 ? 1 : 0 }),
       ];
     });
-    const spoken = "The norm of each layer's gradient from the loss to the image, on a logarithmic scale.";
-    const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken };
-    return draw("svg", attributes, draw("g", { class: "axes" }, ...grid, ...names), ...parts);
+    const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" };
+    const spoken = `${title}, from the loss to the image, on a logarithmic scale.`;
+    return draw("svg", { ...attributes, "aria-label": spoken }, draw("g", { class: "axes" }, ...grid, ...names), ...parts);
   }
 
   function play() {
@@ -116,8 +127,9 @@ explorers.run("gradient", (data, change) => {
     seedField.value = state.seed;
     guess.value = state.guess;
     showGuess();
-    drawing.box.hidden = state.played === "0";
-    drawing.show(chart);
+    for (const one of [drawing, waysDrawing]) one.box.hidden = state.played === "0";
+    drawing.show(layersChart);
+    waysDrawing.show(waysChart);
     if (state.played === "0") status.textContent = "Make a guess, then press Play.";
     else if (seen < 1) status.textContent = "From the loss to the image …";
     else {
@@ -125,9 +137,12 @@ explorers.run("gradient", (data, change) => {
       const when = data.moments[state.moment];
       const sizes = `${plain} that at the loss in plain-${state.depth}, and ${residual} in residual-${state.depth}`;
       const answer = `${when[0].toUpperCase()}${when.slice(1)}, the gradient at the image is ${sizes}.`;
-      status.textContent = `${answer} You guessed ${guessed.textContent} for the plain one.`;
+      const [around, through] = ["shortcut", "branch"].map(waysOf);
+      const more = around.filter((norm, block) => norm > through[block]).length;
+      const ways = `In ${more} of ${around.length} residual blocks the shortcut hands back more than the branch.`;
+      status.textContent = `${answer} You guessed ${guessed.textContent} for the plain one. ${ways}`;
     }
   }
 
-  return { parts: [form, drawing.box, status], correct, show };
+  return { parts: [form, drawing.box, waysDrawing.box, status], correct, show };
 });

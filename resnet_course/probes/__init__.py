@@ -14,7 +14,7 @@ from resnet_course.probes.gradients import (
 )
 from resnet_course.probes.landscape import filter_normalised_direction, loss_surface
 from resnet_course.probes.lesions import choose_blocks, lesion, lesion_table, removable_blocks, swap_blocks
-from resnet_course.probes.path_lengths import gradient_by_path_length
+from resnet_course.probes.path_lengths import gradient_by_path_length, gradient_by_way
 from resnet_course.probes.plans import MEASUREMENTS
 from resnet_course.probes.recording import load_measurement, record_measurements
 from resnet_course.probes.responses import branch_shares, dead_channels, response_std, signal_by_layer
@@ -35,6 +35,7 @@ __all__ = [
     "filter_normalised_direction",
     "freeze_batchnorm",
     "gradient_by_path_length",
+    "gradient_by_way",
     "gradient_norms",
     "input_gradients",
     "insert_zero_blocks",

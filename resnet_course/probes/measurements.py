@@ -21,7 +21,7 @@ from resnet_course.probes.lesions import (
     removable_blocks,
     swap_blocks,
 )
-from resnet_course.probes.path_lengths import gradient_by_path_length
+from resnet_course.probes.path_lengths import gradient_by_path_length, gradient_by_way
 from resnet_course.probes.responses import branch_shares, dead_channels, response_std, signal_by_layer
 from resnet_course.probes.variants import blocks_of, build_kind
 from resnet_lib.blocks import BasicBlock
@@ -199,6 +199,20 @@ def _path_shares(model: nn.Module) -> list[float]:
     _, images, labels = _digits()
     sizes = gradient_by_path_length(model, images[:32], labels[:32]).flatten(1).norm(dim=1)
     return (sizes / sizes.sum()).tolist()
+
+
+def measure_ways(kind: str, depth: int, seed: int, lr: float) -> dict[str, Any]:
+    """`gradient_by_way` on 128 images before training and after 1, 3 and 10 epochs: shortcut and branch, by block."""
+    digits, images, labels = _digits()
+    run = Run(Recipe(lr=lr, seed=seed), digits, torch.device("cpu"), build_kind(kind, depth, seed, images[:256]))
+    ways = {}
+    for epoch in range(11):
+        if epoch > 0:
+            run.train_epoch()
+        if epoch in (0, 1, 3, 10):
+            by_block = gradient_by_way(run.model.train(), images[:128], labels[:128])
+            ways[str(epoch)] = [list(norms) for norms in by_block.values()]
+    return {"ways": ways}
 
 
 def measure_lesions(kind: str, depth: int, seed: int) -> dict[str, Any]:

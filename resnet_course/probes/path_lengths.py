@@ -30,32 +30,68 @@ def gradient_by_path_length(model: nn.Module, images: torch.Tensor, labels: torc
     >>> gradient_by_path_length(cifar_resnet(8, width=4), torch.rand(2, 3, 8, 8), torch.tensor([0, 1])).shape
     torch.Size([4, 2, 4, 8, 8])
     """
-    if any(block.downsample is None for block in blocks_of(model).values()):
-        raise ValueError("model must be residual: in a plain network there is one path only")
-    model = copy.deepcopy(model)
-    blocks, seen = list(blocks_of(model).values()), []  # seen: what comes into each block, and what leaves the last
-
-    def cut(block: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        seen.append(output.detach().requires_grad_())
-        return seen[-1]
-
-    hooks = [block.register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0])) for block in blocks]
-    hooks.append(blocks[-1].register_forward_hook(cut))
-    by_length = list(torch.autograd.grad(F.cross_entropy(model(images), labels), seen[-1]))
-    for hook in hooks:
-        hook.remove()
-    for block, x in reversed(list(zip(blocks, seen[: len(blocks)], strict=True))):
-        through = _go_back(block, x, by_length, past=block.downsample)
-        around = _go_back(block, x, by_length, past=getattr(block, last_norm(block)))
+    blocks, inputs, gradient = _record(model, images, labels)
+    by_length = [gradient]
+    for block, x in reversed(list(zip(blocks.values(), inputs, strict=True))):
+        around, through = _go_back_both_ways(block, x, by_length)
         nothing = torch.zeros_like(x)
         by_length = [a + b for a, b in zip([nothing, *through], [*around, nothing], strict=True)]
     return torch.stack(by_length)
 
 
-def _go_back(block: Block, x: torch.Tensor, gradients: list[torch.Tensor], past: nn.Module) -> list[torch.Tensor]:
-    """Each gradient at the block's output, taken back to its input; none goes through the module ``past``."""
-    hook = past.register_forward_hook(lambda module, inputs, output: output.detach())
-    x = x.detach().requires_grad_()
-    out = block(x)
-    hook.remove()
-    return [torch.autograd.grad(out, x, gradient, retain_graph=True)[0] for gradient in gradients]
+def gradient_by_way(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple[float, float]]:
+    """The norm of the gradient that each block hands back to its input by the shortcut, and by the branch.
+
+    What arrives is the sum of the two. The model runs in its present mode and stays as it is.
+
+    Shapes: images (N, C, H, W), labels (N,).
+
+    Raises:
+        ValueError: a plain network.
+
+    Source: He et al. 2016, "Identity Mappings in Deep Residual Networks", equation 5.
+
+    >>> from resnet_lib.networks import cifar_resnet
+    >>> list(gradient_by_way(cifar_resnet(8, width=4), torch.rand(2, 3, 8, 8), torch.tensor([0, 1])))
+    ['layer1.0', 'layer2.0', 'layer3.0']
+    """
+    blocks, inputs, gradient = _record(model, images, labels)
+    norms = {}
+    for (name, block), x in reversed(list(zip(blocks.items(), inputs, strict=True))):
+        around, through = (ways[0] for ways in _go_back_both_ways(block, x, [gradient]))
+        norms[name] = around.double().norm().item(), through.double().norm().item()
+        gradient = around + through
+    return dict(reversed(norms.items()))
+
+
+def _record(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor
+) -> tuple[dict[str, Block], list[torch.Tensor], torch.Tensor]:
+    """The blocks of a copy of the model, what comes into each, and the loss's gradient at what leaves the last."""
+    model = copy.deepcopy(model)
+    blocks, seen = blocks_of(model), []  # seen: what comes into each block, and what leaves the last
+    if any(block.downsample is None for block in blocks.values()):
+        raise ValueError("model must be residual: in a plain network there is one path only")
+
+    def cut(block: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        seen.append(output.detach().requires_grad_())
+        return seen[-1]
+
+    hooks = [block.register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0])) for block in blocks.values()]
+    hooks.append([*blocks.values()][-1].register_forward_hook(cut))
+    (gradient,) = torch.autograd.grad(F.cross_entropy(model(images), labels), seen[-1])
+    for hook in hooks:
+        hook.remove()
+    return blocks, seen[:-1], gradient
+
+
+def _go_back_both_ways(block: Block, x: torch.Tensor, gradients: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Each gradient at the block's output, taken back to its input by the shortcut alone, and by the branch alone."""
+    ways = []
+    for blocked in (getattr(block, last_norm(block)), block.downsample):
+        hook = blocked.register_forward_hook(lambda module, inputs, output: output.detach())
+        start = x.detach().requires_grad_()
+        out = block(start)
+        hook.remove()
+        ways.append([torch.autograd.grad(out, start, gradient, retain_graph=True)[0] for gradient in gradients])
+    return ways

@@ -75,6 +75,7 @@ MEASUREMENTS: dict[str, tuple[Callable[..., dict[str, Any]], list[Unit] | Plan]]
         _grid(kind=_CONTROLS, lr=[0.005, 0.02, 0.1, 0.5, 1.0], seed=SEEDS, depth=[56]),
     ),
     "trained": (measurements.measure_trained, _TRAINED),
+    "ways": (measurements.measure_ways, [unit for unit in _TRAINED if unit["kind"] == "residual"]),
     "even_steps": (measurements.measure_even_steps, plan_even_steps),
     "orderings": (measurements.measure_ordering, _ORDERINGS),
     "lesions": (measurements.measure_lesions, _grid(seed=SEEDS, kind=BOTH, depth=[20])),

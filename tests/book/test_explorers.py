@@ -405,10 +405,17 @@ def test_a_link_to_a_heading_keeps_the_state_and_a_link_to_a_state_opens_it(open
     assert depth_numbers(page) == expected_numbers("34", "B", 224)
 
 
+def assert_drawn(curve, norms):
+    """From the loss to the image, on a logarithmic scale."""
+    heights = [-float(point.split(",")[1]) for point in curve.get_attribute("points").split()[::-1]]
+    assert np.corrcoef(heights, np.log10(norms))[0, 1] > 0.999
+
+
 def test_the_gradient_explorer_hides_what_is_to_be_guessed_and_then_shows_the_record(open_explorer):
     page = open_explorer("gradient")
-    assert not page.locator(".explorer-drawing").is_visible()
-    rows = load_measurement(results_folder("probes") / "trained.json")["rows"]
+    assert not page.locator(".explorer-drawing").first.is_visible()
+    rows, others = (load_measurement(results_folder("probes") / f"{name}.json")["rows"] for name in ("trained", "ways"))
+    ways = {(row["unit"]["depth"], row["unit"]["seed"]): row["ways"] for row in others}
     norms = {(row["unit"]["depth"], row["unit"]["kind"], row["unit"]["seed"]): row["norms"] for row in rows}
     for layers, moment, seed in ((56, "0", 0), (20, "10", 2)):
         for label, choice in (("Networks", layers), ("When", moment), ("Seed", seed)):
@@ -420,11 +427,10 @@ def test_the_gradient_explorer_hides_what_is_to_be_guessed_and_then_shows_the_re
         status.filter(has_text="You guessed 10⁻³ times").wait_for()
         assert page.get_by_label("Your guess").get_attribute("aria-valuetext") == "10⁻³ times"
         said = status.inner_text()
+        assert_drawn(page.locator(".curve.by-branch"), [branch for _, branch in ways[layers, seed][moment]])
         for kind in KINDS:
             shown = norms[layers, kind, seed][moment][:-1]
-            points = page.locator(f".curve.{kind}").get_attribute("points").split()
-            heights = [-float(point.split(",")[1]) for point in points[::-1]]
-            assert np.corrcoef(heights, np.log10(shown))[0, 1] > 0.999
+            assert_drawn(page.locator(f".curve.{kind}").first, shown)
             number = float(re.search(rf"([\d.,]+) times [a-z ]*in {kind}-{layers}", said)[1].replace(",", ""))
             assert number == pytest.approx(
                 max(shown[0] / shown[-1], shown[-1] / shown[0] if "1/" in said else 0), rel=0.06
@@ -437,5 +443,5 @@ def test_two_explorers_of_one_page_share_its_address(open_page):
     page.get_by_role("button", name="Play").click()
     page.get_by_label("residual-20, block layer1.1").click()
     page = open_page("notebooks/09_why_it_works.html#" + page.url.partition("#")[2])
-    assert page.locator("[data-explorer=gradient] .explorer-drawing").is_visible()
+    assert page.locator("[data-explorer=gradient] .explorer-drawing").first.is_visible()
     assert lesion_errors(page) == expected_lesions(0, 2, 2)

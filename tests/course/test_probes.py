@@ -108,6 +108,7 @@ PROBES = {
     "freeze_batchnorm": lambda model: probes.freeze_batchnorm(model, images()),
     "input_gradients": lambda model: probes.input_gradients(probes.freeze_batchnorm(model, images()), images()),
     "gradient_by_path_length": lambda model: probes.gradient_by_path_length(copy.deepcopy(model), images(), LABELS),
+    "gradient_by_way": lambda model: probes.gradient_by_way(model, images(), LABELS),
     "lesion": lambda model: probes.lesion(model, ["layer1.0"]),
     "swap_blocks": lambda model: probes.swap_blocks(model, 3, generator()),
     "insert_zero_blocks": lambda model: probes.insert_zero_blocks(model, 1),
@@ -359,6 +360,14 @@ def test_path_lengths_of_branches_that_multiply_are_the_coefficients_of_their_po
         assert torch.allclose(part, ways * by_length[0], rtol=1e-4, atol=1e-7)
 
 
+def test_shortcut_and_branch_hand_back_the_gradient_as_their_factors_say():
+    x = torch.rand(2, 1, 3, 3, generator=generator()) + 0.1
+    ways = probes.gradient_by_way(Multiplier(0.5, 0.25, 2.0), x, torch.tensor([0, 1]))
+    assert [branch / shortcut for shortcut, branch in ways.values()] == pytest.approx([0.5, 0.25, 2.0])
+    (first, _), _, (last, _) = ways.values()
+    assert first / last == pytest.approx((1 + 0.25) * (1 + 2.0))
+
+
 # Responses
 
 
@@ -532,7 +541,7 @@ def test_branches_begin_weaker_by_a_factor(kind, share, more_parameters):
         (lambda: probes.lesion(network(14, "none"), ["layer2.0"]), "'layer2.0'"),
         (lambda: probes.lesion_table(network(32), None), "at most 12 removable blocks, got 15"),
         (lambda: probes.choose_blocks(network(), 7, generator()), "at most 6.*got 7"),
-        (lambda: probes.gradient_by_path_length(network(8, "none"), images(), LABELS), "must be residual"),
+        (lambda: probes.gradient_by_way(network(8, "none"), images(), LABELS), "must be residual"),
         (lambda: probes.insert_zero_blocks(network(8, "none"), 1), "must be residual"),
     ],
 )

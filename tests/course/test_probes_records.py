@@ -156,6 +156,7 @@ def test_a_sweep_goes_on_at_an_edge_as_far_as_it_may_and_then_takes_the_other_se
         ("trained", {"kind": "plain", "depth": 14, "seed": 0, "lr": 0.1}),
         ("sweeps", {"kind": "residual, zero-gamma", "depth": 8, "width": 4, "epochs": 1, "seed": 0, "lr": 0.1}),
         ("even_steps", {"kind": "plain", "depth": 8, "seed": 0, "lr": 0.02}),
+        ("ways", {"kind": "residual", "depth": 8, "seed": 0, "lr": 0.1}),
         ("orderings", {"ordering": "full pre-activation", "depth": 8, "seed": 0, "lr": 0.1}),
         ("identity", {"blocks": 1, "shortcut": "A", "lr": 0.1, "seed": 0, "steps": 3}),
     ],

@@ -1,4 +1,7 @@
-"""What the gradient explorer shows: the recorded norm of every layer's gradient, from the loss back to the image."""
+"""What the gradient explorer shows: the recorded norm of every layer's gradient, from the loss back to the image.
+
+And, in residual networks, the gradient that each block hands back by its shortcut and by its branch.
+"""
 
 from typing import Any
 
@@ -11,6 +14,7 @@ from resnet_lib.records import results_folder
 
 COLOURS = {"plain": figures.PLAIN, "residual": figures.RESIDUAL}
 MOMENTS = {"0": "before training", "1": "after 1 epoch", "3": "after 3 epochs", "10": "after 10 epochs"}
+WAYS = ("shortcut", "branch")
 PICTURE_TEXT = (
     "The norm of the gradient of each convolution in networks of 56 layers before training, on a logarithmic scale. "
     "From the loss to the image it grows more than a thousandfold in the plain network, a few times in the other."
@@ -18,15 +22,25 @@ PICTURE_TEXT = (
 
 
 def data() -> dict[str, Any]:
-    """The norms by depth, kind, seed and moment; the convolution next to the image first, without the linear layer."""
+    """The norms by depth, kind, seed and moment; the convolution next to the image first, without the linear layer.
+
+    Those of shortcut and branch by depth, seed and moment; the block next to the image first.
+    """
     norms: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
     for row in load_measurement(results_folder("probes") / "trained.json")["rows"]:
         depth, kind, seed = (row["unit"][name] for name in ("depth", "kind", "seed"))
         if kind in COLOURS:
             by_moment = {moment: [float(f"{norm:.3g}") for norm in row["norms"][moment][:-1]] for moment in MOMENTS}
             norms.setdefault(str(depth), {}).setdefault(kind, {})[str(seed)] = by_moment
+    ways: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
+    for row in load_measurement(results_folder("probes") / "ways.json")["rows"]:
+        by_seed = ways.setdefault(str(row["unit"]["depth"]), {})
+        by_seed[str(row["unit"]["seed"])] = {
+            moment: {way: [float(f"{norms[i]:.3g}") for norms in by_block] for i, way in enumerate(WAYS)}
+            for moment, by_block in row["ways"].items()
+        }
     start = {"depth": "56", "moment": "0", "seed": "0", "guess": "0", "played": "0"}
-    return {"start": start, "moments": MOMENTS, "norms": norms}
+    return {"start": start, "moments": MOMENTS, "norms": norms, "ways": ways}
 
 
 def picture() -> Figure:
