@@ -3,16 +3,21 @@
 import ast
 import inspect
 import re
+import shutil
+import sys
 import textwrap
+from types import SimpleNamespace
 
 import comparisons
 import nbformat
 import pytest
 import style
+import torch
+from matplotlib import rc_context
 from notebook_files import CHAPTERS, ROOT, code_cells, read, solutions, taught_definitions
 from repository import address
 
-from resnet_lib import augment, blocks, networks, orderings, training
+from resnet_lib import augment, blocks, experiments, networks, orderings, training
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -86,8 +91,6 @@ def test_blocks_and_the_training_loop_are_taught():
 
 @pytest.mark.parametrize("source", [s for _, s in solutions()], ids=[name for name, _ in solutions()])
 def test_solution_runs_as_it_stands(source, monkeypatch):
-    from resnet_lib import experiments
-
     # Solutions that measure would take minutes: one epoch shows that they run, the chapter's own cells what they show.
     grid = experiments.degradation_grid
     monkeypatch.setattr(
@@ -98,6 +101,41 @@ def test_solution_runs_as_it_stands(source, monkeypatch):
         ),
     )
     exec(compile(source, "solution", "exec"), {"__name__": "solution"})
+
+
+def test_on_a_gpu_chapter_8_trains_and_keeps_every_record_whatever_state_the_drive_is_in(tmp_path, monkeypatch, capsys):
+    drive = tmp_path / "drive"
+    source = {cell.id: cell.source for cell in code_cells(read(CHAPTERS[7]))}
+    smaller = 'depths=[8], seeds=1, epochs=2, width=2, images=200, dataset="digits"'
+    source["c40"] = re.sub(r"depths=.*images=20_000", smaller, source["c40"]).replace('"cifar10"', '"digits"')
+    source["c38"] = source["c38"].replace("= False", "= True").replace("/content/drive", drive.as_posix())
+    source["c41"] = source["c41"].replace('device("cuda")', 'device("cpu")')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(drive=SimpleNamespace(mount=str)))
+
+    @rc_context()
+    def run_section():
+        space, pictures = {}, []
+        exec(source["c02"], space)
+        space["display"] = lambda first, display_id: pictures.append(first) or SimpleNamespace(update=pictures.append)
+        exec("\n".join(source[name] for name in ("c38", "c40", "c41")), space)
+        assert len(space["my_runs"]) == 2
+        return len(pictures)
+
+    drive.touch()  # no folder, so nothing can be kept there
+    assert run_section() == 1 + 4 + 1  # empty, after each epoch, at the end
+    assert capsys.readouterr().out.count("five-minutes alone: ") == 2
+
+    kept = drive / "MyDrive" / "resnet-book" / "five-minutes"
+    drive.unlink()
+    kept.mkdir(parents=True)
+    here = sorted((tmp_path / "runs" / "five-minutes").glob("*.json"))
+    (kept / here[0].name).write_text("half of it")
+    monkeypatch.setattr(experiments, "train", None)  # nothing is trained again
+    assert run_section() == 2
+    shutil.rmtree(tmp_path / "runs")  # as when the session ends
+    assert run_section() == 2
 
 
 def test_a_chapter_that_departs_from_the_style_is_named(tmp_path):
