@@ -60,7 +60,17 @@ explorers.run("lesions", (data, change) => {
     };
   }
 
-  // --- A network: its blocks in a row, the error as a number and as a bar
+  // --- A network: its blocks in a row, the error as a number and as a bar, and some test digits
+
+  /** A test digit, bright on dark. */
+  function digit(pixels) {
+    const picture = make("canvas", { width: 8, height: 8 });
+    const context = picture.getContext("2d");
+    const image = context.createImageData(8, 8);
+    [...pixels].forEach((one, i) => image.data.set([255, 255, 255, (parseInt(one, 17) / 16) * 255], 4 * i));
+    context.putImageData(image, 0, 0);
+    return picture;
+  }
 
   function panel(kind) {
     const switches = data.blocks.map((block) => {
@@ -99,6 +109,8 @@ explorers.run("lesions", (data, change) => {
       switches.find((input) => !input.disabled).focus({ preventScroll: true });
     }
 
+    const digits = data.digits.map(digit);
+    const missed = make("p", { class: "explorer-caption" });
     const legend = make("legend", {}, name(kind));
     const box = make(
       "fieldset",
@@ -106,13 +118,18 @@ explorers.run("lesions", (data, change) => {
       legend,
       make("div", { class: "stages" }, ...stages),
       result,
+      make("div", { class: "explorer-digits", "aria-hidden": "true" }, ...digits),
+      missed,
       contest,
     );
 
     function show() {
       const mask = Number(state[kind]);
-      const { errors, byCount } = data.networks[kind];
+      const { errors, wrong, byCount } = data.networks[kind];
       const error = errors[state.seed][mask];
+      const isWrong = (place) => Math.floor(wrong[state.seed][mask] / 2 ** place) % 2 === 1; // more than 32 bits
+      digits.forEach((one, place) => one.classList.toggle("wrong", isWrong(place)));
+      missed.textContent = `${digits.filter((one, place) => isWrong(place)).length} of these ${digits.length} test digits go wrong.`;
       const off = bits(mask);
       const [ways, lowest, mean, highest] = byCount[state.seed][off];
       check(box, kind, data.blocks.filter((block) => !(mask & bitOf(kind, block))));

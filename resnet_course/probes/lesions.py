@@ -12,7 +12,6 @@ from torch import nn
 
 from resnet_course.probes.variants import Block, blocks_of
 from resnet_lib.datasets import Dataset
-from resnet_lib.training import evaluate
 
 
 def _keeps_shape(block: Block) -> bool:
@@ -63,10 +62,10 @@ def lesion(model: nn.Module, removed: Iterable[str]) -> nn.Module:
     return model
 
 
-def lesion_table(model: nn.Module, data: Dataset) -> list[tuple[int, float]]:
-    """The test error in percent for every subset of removable blocks: (bitmask, error), from 0, the whole network, up.
+def lesion_table(model: nn.Module, data: Dataset) -> dict[int, torch.Tensor]:
+    """Which test images go wrong for every subset of removable blocks: by bitmask, from 0, the whole network, up.
 
-    Bit i of the mask is 1 where block i of `removable_blocks` is removed.
+    Bit i of the mask is 1 where block i of `removable_blocks` is removed. Shapes: the images' answers are (N,) bool.
 
     Raises:
         ValueError: more than 12 removable blocks, which have too many subsets.
@@ -76,17 +75,18 @@ def lesion_table(model: nn.Module, data: Dataset) -> list[tuple[int, float]]:
     >>> from resnet_lib.datasets import load_dataset
     >>> from resnet_lib.networks import cifar_resnet
     >>> table = lesion_table(cifar_resnet(8, width=4, in_channels=1), load_dataset("digits"))
-    >>> [mask for mask, error in table]
+    >>> [*table]
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
     names = removable_blocks(model)
     if len(names) > 12:
         raise ValueError(f"model must have at most 12 removable blocks, got {len(names)}: 4,096 subsets are enough")
     images = data.normalise(data.test_images)
-    table = []
+    table = {}
     for mask in range(2 ** len(names)):
         removed = [name for i, name in enumerate(names) if mask >> i & 1]
-        table.append((mask, evaluate(lesion(model, removed), images, data.test_labels)[1]))
+        with torch.no_grad():
+            table[mask] = lesion(model, removed).eval()(images).argmax(1) != data.test_labels
     return table
 
 

@@ -220,11 +220,17 @@ def measure_lesions(kind: str, depth: int, seed: int) -> dict[str, Any]:
 
     - blocks: the names of the blocks that can be removed
     - errors: the test error for every mask from 0, the whole network, up; bit i is 1 where block i is removed
+    - wrong: for every mask, which of the first 40 test images go wrong, as a number whose bit i is image i
     """
     digits, images, _ = _digits()
     model = build_kind(kind, depth, seed, images[:256])
     fit(model, Recipe(lr=0.1, seed=seed), digits)
-    return {"blocks": removable_blocks(model), "errors": [error for _, error in lesion_table(model, digits)]}
+    answers = [*lesion_table(model, digits).values()]
+    return {
+        "blocks": removable_blocks(model),
+        "errors": [100 * wrong.double().mean().item() for wrong in answers],
+        "wrong": [sum(1 << i for i, is_wrong in enumerate(wrong[:40].tolist()) if is_wrong) for wrong in answers],
+    }
 
 
 def measure_identity(blocks: int, shortcut: str, lr: float, seed: int, steps: int, channels: int = 8) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from resnet_course.probes import blocks_of, load_measurement
 from resnet_lib import figures
+from resnet_lib.datasets import load_dataset
 from resnet_lib.networks import cifar_resnet
 from resnet_lib.records import results_folder
 
@@ -25,14 +26,16 @@ def rows() -> list[dict[str, Any]]:
 
 
 def data() -> dict[str, Any]:
-    """Of each network and seed: the blocks that can be off, and the error for every mask of them in percent."""
+    """Of each network and seed: the blocks that can be off, and for every mask of them the error in percent, and which
+    of the first 40 test digits go wrong, a bit each; of each digit the pixels, from 0 to 16, as one letter each."""
     recorded = rows()
     depth = recorded[0]["unit"]["depth"]
+    digits = load_dataset("digits").test_images[:40]
     networks: dict[str, dict[str, Any]] = {}
     for row in recorded:
         kind, seed = row["unit"]["kind"], str(row["unit"]["seed"])
-        network = networks.setdefault(kind, {"removable": row["blocks"], "errors": {}, "byCount": {}})
-        network["errors"][seed] = row["errors"]
+        network = networks.setdefault(kind, {"removable": row["blocks"], "errors": {}, "wrong": {}, "byCount": {}})
+        network["errors"][seed], network["wrong"][seed] = row["errors"], row["wrong"]
         network["byCount"][seed] = [_range(errors) for errors in by_count(row["errors"])]
     return {
         "start": {"seed": "0", "plain": "0", "residual": "0", "together": "1"},
@@ -40,6 +43,7 @@ def data() -> dict[str, Any]:
         "blocks": list(blocks_of(cifar_resnet(depth, width=1))),
         "seeds": [str(seed) for seed in sorted({row["unit"]["seed"] for row in recorded})],
         "networks": networks,
+        "digits": ["".join("0123456789abcdefg"[value] for value in digit.flatten()) for digit in digits],
     }
 
 
