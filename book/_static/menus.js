@@ -18,5 +18,5 @@ document.querySelectorAll('[data-bs-toggle="dropdown"]').forEach((button) => {
 });
 
 // The theme lets keys reach what is wider than the screen, and measures again when the window changes its size. What was
-// folded away had no size.
-document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
+// folded away had no size. Only what is unfolded in the text counts: the list of chapters unfolds while the page loads.
+document.querySelector("main").addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
