@@ -134,7 +134,8 @@ def test_on_a_gpu_chapter_8_trains_and_keeps_every_record_whatever_state_the_dri
     (kept / here[0].name).write_text("half of it")
     monkeypatch.setattr(experiments, "train", None)  # nothing is trained again
     assert run_section() == 2
-    shutil.rmtree(tmp_path / "runs")  # as when the session ends
+    shutil.rmtree(tmp_path / "runs")  # as when the session ends, and the next one gets no GPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert run_section() == 2
 
 
