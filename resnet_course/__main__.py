@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_course.classroom import make_class_report
 from resnet_course.probes import MEASUREMENTS, record_measurements
 from resnet_lib import __version__
 from resnet_lib.__main__ import Parser, a_path, add_command, ending_well
@@ -35,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if args.command == "probes":
                 print(*record_measurements(args.out, args.only), sep="\n")
             else:
+                from resnet_course.classroom import make_class_report  # here, as in resnet_lib's main
+
                 print(make_class_report(args.folder, args.out))
         except (ValueError, TypeError) as error:
             parser.error(str(error))

@@ -130,14 +130,10 @@ def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
         at, right = (f"behind {names[i]}", "bn + relu") if last else (" and ".join(names[i : i + 2]), "bn relu")
         known = STEPS.get(as_batch_norm(gap), "{2} stands `{3}` instead of `{4}`")
         if "?" in gap:
-            ran = [
-                v.kind
-                for v in block.run.recorder.values
-                if branch[i] in v.convs and v.convs <= {*branch, *seen[i], *block.convs}
-            ]
-            known = "{2} the numbers part, and are not made as `{4}`; there ran " + ", ".join(
-                [*dict.fromkeys(ran)][1:9]
-            )
+            own = {*branch, *seen[i], *block.convs}
+            ran = [v.kind for v in block.run.recorder.values if branch[i] in v.convs and v.convs <= own]
+            kinds = ", ".join([*dict.fromkeys(ran)][1:9])
+            known = "{2} the numbers part, and are not made as `{4}`; there ran " + kinds
         wrong.append(
             known.format(names[i], names[-1] if last else names[i + 1], at if last else f"between {at}", gap, right)
         )

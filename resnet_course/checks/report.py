@@ -221,6 +221,7 @@ def undisturbed() -> Iterator[None]:
     1
     """
     threads, dtype, folder = torch.get_num_threads(), torch.get_default_dtype(), os.getcwd()
+    device = torch.get_default_device()
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with contextlib.ExitStack() as stack:
         contexts: tuple[Any, ...] = (
@@ -228,6 +229,7 @@ def undisturbed() -> Iterator[None]:
             torch.inference_mode(False),
             torch.autocast("cpu", enabled=False),
             torch.enable_grad(),
+            torch.autograd.set_detect_anomaly(False),
             contextlib.redirect_stdout(io.StringIO()),
             warnings.catch_warnings(),
             mock.patch.dict(vars(F)),  # where a learner's F.relu = … would stay
@@ -248,6 +250,8 @@ def undisturbed() -> Iterator[None]:
         finally:
             torch.set_num_threads(threads)
             torch.set_default_dtype(dtype)
+            if torch.get_default_device() not in (device, torch.device("cpu")):
+                torch.set_default_device(None if device.type == "cpu" else device)
             np.random.set_state(numpy_state)
             random.setstate(python_state)
             os.chdir(folder)

@@ -223,9 +223,8 @@ def draw_runs(figure: Figure, of_class: ClassRuns, stacked: bool) -> None:
     depths = sorted({depth for _, depth in networks})
     shortcuts = list(dict.fromkeys(shortcut for shortcut, _ in networks))
     rows, columns = (len(shortcuts), 1) if stacked else (1, len(shortcuts))
-    panels = dict(
-        zip(shortcuts, figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat, strict=True)
-    )
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    panels = dict(zip(shortcuts, grid.flat, strict=True))
     for shortcut, axes in panels.items():
         axes.set_title(label_of(shortcut), fontsize=11, fontweight="normal")
         axes.set_xticks(range(len(depths)), map(str, depths), fontsize=9)

@@ -83,12 +83,12 @@ def _rows_to_keep(path: Path, environment: dict[str, Any], plan: Plan) -> list[d
             then = content["environment"].get(key)
             if key not in MAY_DIFFER and then != value:
                 raise ValueError(f"{path} was made with {key} {then}, and here it is {value}")
-    except ValueError as error:
+        units = plan(content["rows"])
+        return [row for row in content["rows"] if row["unit"] in units]
+    except (ValueError, LookupError, TypeError) as error:
         aside = set_aside(path)
         warnings.warn(f"{error}; it is now {aside.name}, and the measurement is made anew", stacklevel=3)
         return []
-    units = plan(content["rows"])
-    return [row for row in content["rows"] if row["unit"] in units]
 
 
 def load_measurement(path: str | Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def load_measurement(path: str | Path) -> dict[str, Any]:
             raise ValueError(f"it does not say {FORMAT!r}")
         if not (isinstance(content.get("environment"), dict) and isinstance(content.get("rows"), list)):
             raise ValueError("it lacks its environment or its rows")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a record of a measurement: {error}") from None
     return content
 

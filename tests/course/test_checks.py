@@ -450,7 +450,8 @@ def test_an_endless_loop_ends(monkeypatch):
 
 DISTURBING = (
     "import random, os, numpy; random.random(); numpy.random.rand(); torch.rand(1); os.chdir('/'); "
-    "torch.set_default_dtype(torch.float64); print('!'); F.relu = F.gelu; "
+    "torch.set_default_dtype(torch.float64); print('!'); F.relu = F.gelu; torch.set_default_device('meta'); "
+    "torch.autograd.set_detect_anomaly(True); "
     "torch.nn.modules.module.register_module_forward_hook(lambda module, args, out: 2 * out)"
 )
 
@@ -462,7 +463,7 @@ def test_a_check_leaves_the_session_as_it_was(capsys):
         return (
             torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(), os.getcwd(),
             torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), F.relu.__name__,
-            len(nn.modules.module._global_forward_hooks),
+            len(nn.modules.module._global_forward_hooks), torch.get_default_device(), torch.is_anomaly_enabled(),
         )  # fmt: skip
 
     before = state()

@@ -78,7 +78,7 @@ def test_a_record_that_was_cut_off_is_continued_and_what_is_done_is_not_done_aga
     assert squares.called_with == [5]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "other"}', '{"format": "resnet_lib probes 1"}'])
+@pytest.mark.parametrize("content", ["", "{", "[" * 99_999, '{"format": "other"}', '{"format": "resnet_lib probes 1"}'])
 def test_a_file_that_is_no_record_is_named_and_set_aside(squares, tmp_path, content):
     (tmp_path / "squares.json").write_text(content)
     with pytest.raises(ValueError, match=r"squares\.json is not a record of a measurement"):
@@ -86,6 +86,11 @@ def test_a_file_that_is_no_record_is_named_and_set_aside(squares, tmp_path, cont
     with pytest.warns(UserWarning, match=r"it is now squares\.json\.set-aside"):
         assert len(record(tmp_path)) == 4
     assert (tmp_path / "squares.json.set-aside").read_text() == content
+    record(tmp_path)
+    content = json.loads((tmp_path / "squares.json").read_text())
+    (tmp_path / "squares.json").write_text(json.dumps({**content, "rows": [{}]}))
+    with pytest.warns(UserWarning, match=r"it is now squares\.json\.set-aside-2"):
+        assert len(record(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(("key", "anew"), [("torch", True), ("device_name", True), ("date", False), ("commit", False)])

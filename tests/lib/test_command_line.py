@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -235,6 +236,15 @@ def test_what_cannot_be_is_refused_in_one_line_before_any_run(arguments, words, 
     line = refused(capsys, *arguments.split())
     assert all(word in line for word in words.split()), line
     assert not list(Path().iterdir()), "nothing is written"
+
+
+@pytest.mark.parametrize("command", ["resnet_lib report", "resnet_lib degradation", "resnet_course class-report"])
+def test_a_picture_format_that_matplotlib_does_not_know_is_refused_in_one_line(command):
+    arguments = [sys.executable, "-m", *command.split(), *["."] * ("report" in command)]
+    environment = {**os.environ, "MPLBACKEND": "misspelt"}
+    done = subprocess.run(arguments, env=environment, capture_output=True, encoding="utf-8")
+    assert done.returncode == 2 and "'misspelt' is not a valid value for backend" in done.stderr
+    assert done.stderr.count("\n") == 1 and not list(Path().iterdir())
 
 
 # What happens on the way
