@@ -117,9 +117,8 @@ def _check_network(title: str, model: Any, depth: Any, num_classes: Any, kind: s
             findings += report.follow(run.label, judge_network(run, form))
     if any(line.text.startswith("pre-activation") for _, line in findings):  # its blocks are shifted: tell that alone
         findings = [(at, line) for at, line in findings if line.name != "steps" or line.text.startswith("pre-act")]
-    return Report(
-        title, report.merge({"runs": ""} | NETWORK_PROPERTIES | judgement.BLOCK_PROPERTIES | RUN_PROPERTIES, findings)
-    )
+    properties = {"runs": ""} | NETWORK_PROPERTIES | judgement.BLOCK_PROPERTIES | RUN_PROPERTIES
+    return Report(title, report.merge(properties, findings))
 
 
 def _run_network(model: nn.Module, depth: int, num_classes: int, kind: str) -> tuple[Run, Form, report.Findings]:
@@ -238,9 +237,8 @@ def find_wrong_head(run: Run, form: Form, rest: list[Value]) -> str:
     arrived, (taken, classes) = layers[0].parents[0].numbers, layers[0].channels
     features = find_features(run, rest[-1]) if rest else None
     if arrived.dim() != 2:
-        return (
-            f"the linear layer gets shape {tuple(arrived.shape)}: flatten it to (N, {form.features}) after the pooling"
-        )
+        shape = tuple(arrived.shape)
+        return f"the linear layer gets shape {shape}: flatten it to (N, {form.features}) after the pooling"
     if features is not None and features.shape[2:] != (1, 1) and close(arrived, features.numbers.flatten(1)):
         told = f"the linear layer gets {arrived.shape[1]} features, an image flattened without pooling"
         return f"{told}: average over height and width first, which leaves {features.shape[1]}"

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import os
 import re
 import sys
 import zipfile
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -269,6 +271,7 @@ def test_submission_holds_the_notebook_and_records_that_can_be_read_again(handin
     with pytest.raises(ValueError, match="run the experiment"):
         the_assignment.pack_submission(7)
     save("我的作业 🙂.ipynb")
+    os.utime(next(folder.iterdir()), (0, 0))  # 1970, whose dates no zip file knows
     with zipfile.ZipFile(the_assignment.pack_submission(7, records=folder)) as archive:
         archive.extractall(tmp_path / "unpacked")
     assert "STUDENT_NUMBER = 7" in (tmp_path / "unpacked" / "degradation.ipynb").read_text(encoding="utf-8")
@@ -280,8 +283,10 @@ def test_a_notebook_that_was_not_saved_or_can_not_be_told_is_refused(handing_in)
     with pytest.raises(ValueError, match="this folder has none"):
         the_assignment.pack_submission(7, records=folder)
     save("degradation.ipynb", "...")
-    with pytest.raises(ValueError, match="save it"):
-        the_assignment.pack_submission(7, records=folder)
+    for content in (Path("degradation.ipynb").read_text(encoding="utf-8"), "", "[]", "{}", '{"cells": [{}]}'):
+        Path("degradation.ipynb").write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match="save it"):
+            the_assignment.pack_submission(7, records=folder)
     save("mine.ipynb")
     with pytest.raises(ValueError, match=r"degradation\.ipynb, mine\.ipynb: say pack_submission"):
         the_assignment.pack_submission(7, records=folder)
