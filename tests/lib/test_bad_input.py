@@ -7,7 +7,6 @@ import pytest
 
 from resnet_lib import BasicBlock, CifarResNet, Residual, cifar_resnet, resnet50
 from resnet_lib.blocks import make_shortcut
-from resnet_lib.datasets import load_dataset
 from resnet_lib.orderings import OrderedBlock, OrderedResNet
 from resnet_lib.recipes import Recipe
 
@@ -35,7 +34,6 @@ REFUSALS = {  # what is typed, and what the sentence must name
     "shortcut of a path that changes": (lambda: make_shortcut("a", 4, 8), [*SHORTCUTS, "'a'"]),
     "shortcut of a block": (lambda: BasicBlock(4, 4, shortcut=None), [*SHORTCUTS, "None"]),
     "shortcut of a network": (lambda: cifar_resnet(8, "AB"), [*SHORTCUTS, "'AB'"]),
-    "data set": (lambda: load_dataset("mnist"), ["dataset", "'digits'", "'mnist'"]),
     "step": (lambda: OrderedBlock(4, 4, steps="conv norm + relu"), ["'norm'", "'conv'", "'bn'", "'relu'", "'+'"]),
 }
 
