@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from resnet_lib.figures import PLAIN, RESIDUAL, add_title
 
 Point = tuple[float, float]
-FAINT = "0.5"  # the grey that a light page and a dark one show equally well
+FAINT, WHITE = "0.5", "#fefefe"  # a grey that light and dark pages show equally well, a white that stays white
 
 
 def show_images(images: Sequence[Any], labels: Sequence[Any], title: str) -> Figure:
@@ -21,7 +21,7 @@ def show_images(images: Sequence[Any], labels: Sequence[Any], title: str) -> Fig
     for axes, image, label in zip(row[0], images, labels, strict=True):
         axes.imshow(image, cmap="gray")
         axes.set_xlabel(str(label))
-        axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[], frame_on=False)
     add_title(figure, title)
     return figure
 
@@ -30,8 +30,8 @@ def show_channels(values: Mapping[str, Any], title: str) -> Figure:
     """A panel for each of the tensors (N, C, H, W), with a histogram of each channel's values."""
     figure, row = plt.subplots(1, len(values), figsize=(6.8, 2.5), sharex=True, squeeze=False)
     for axes, (name, tensor) in zip(row[0], values.items(), strict=True):
-        for channel, shade in zip(tensor.transpose(0, 1).flatten(1), ("0.2", "0.5", "0.75"), strict=True):
-            axes.hist(channel, bins=60, range=(-4, 4), histtype="step", color=shade, linewidth=1.6)
+        for channel, colour in zip(tensor.transpose(0, 1).flatten(1), ("#009E73", FAINT, "#CC79A7"), strict=True):
+            axes.hist(channel, bins=60, range=(-4, 4), histtype="step", color=colour, linewidth=1.6)
         axes.set(yticks=[], xlabel=f"value {name}")
         axes.spines["left"].set_visible(False)
     add_title(figure, title)
@@ -66,8 +66,8 @@ def draw_block(
     texts = ["x", first, "Batch-\nNorm", "ReLU", "3×3\nconv", "Batch-\nNorm", "+", "ReLU", "y"]
     for i, (place, text) in enumerate(zip(places, texts, strict=True)):
         if i:
-            _arrow(axes, [(places[i - 1] + 0.1, 0.75), (place - (0.1 if text in "+y" else 0.27), 0.75)])
-    for place, text in zip(places, texts, strict=True):
+            gap = 0.1 if text in "+y" else 0.37 if "stride" in text else 0.27
+            _arrow(axes, [(places[i - 1] + 0.1, 0.75), (place - gap, 0.75)])
         _plus(axes, place, 0.75) if text == "+" else _box(axes, place, 0.75, text, None if text in "xy" else FAINT)
     _arrow(axes, [(0.35, 0.9), (0.35, 1.35), (5.15, 1.35), (5.15, 0.88)], RESIDUAL)
     axes.text(2.75, 1.4, shortcut, ha="center", va="bottom", color=RESIDUAL, weight="bold")
@@ -121,7 +121,7 @@ def draw_paths(title: str) -> Figure:
         for i in path:
             _box(axes, 4.65 + 0.65 * i, y, f"F{'₁₂₃'[i]}", FAINT, size=8)
         axes.text(4.05, y, "x", ha="center", va="center", fontsize=9)
-        axes.text(6.3, y, "+" if row < 7 else "= y", ha="center", va="center", fontsize=9)
+        axes.text(6.24, y, "+" if row < 7 else "= y", va="center", fontsize=9)
     return figure
 
 
@@ -201,7 +201,7 @@ def _box(axes: Axes, x: float, y: float, text: str, colour: str | None, size: fl
 
 def _plus(axes: Axes, x: float, y: float) -> None:
     axes.plot(x, y, "o", color=RESIDUAL, markersize=15, zorder=3)
-    axes.text(x, y - 0.01, "+", ha="center", va="center", color="white", weight="bold", zorder=4)
+    axes.text(x, y - 0.01, "+", ha="center", va="center", color=WHITE, weight="bold", zorder=4)
 
 
 def _arrow(axes: Axes, points: Sequence[Point], colour: str | None = None) -> None:
