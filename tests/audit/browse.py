@@ -10,7 +10,11 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
-OPEN_ALL = "document.querySelectorAll('details').forEach(one => one.open = true)"
+# The theme's script looks 300 ms later at what has been unfolded.
+OPEN_ALL = """() => {
+  document.querySelectorAll("details").forEach(one => one.open = true);
+  return new Promise(done => setTimeout(done, 500));
+}"""
 # Words of the text; the buttons beside a piece of code come from a script.
 WORDS = """() => {
   const text = document.querySelector("main").cloneNode(true);
