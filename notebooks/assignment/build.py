@@ -15,6 +15,7 @@ The student's notebook and its public tests go to notebooks/assignment, too, whi
 secret give the same files, byte for byte.
 """
 
+import argparse
 import csv
 import io
 import json
@@ -104,10 +105,12 @@ def read_zip(path: Path) -> dict[str, bytes]:
 
 def find_secret(key: Path) -> str:
     """What a class's teacher alone knows: from the environment, or from a file that is made once."""
-    given, path = os.environ.get("ASSIGNMENT_SECRET"), key / "secret.txt"
-    if not given and not path.exists():
-        path.write_text(f"{secrets.token_hex(16)}\n", **TEXT)
-    return given or path.read_text(encoding="utf-8").strip()
+    path = key / "secret.txt"
+    known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    secret = os.environ.get("ASSIGNMENT_SECRET") or known or secrets.token_hex(16)
+    if not os.environ.get("ASSIGNMENT_SECRET") and not known:
+        path.write_text(f"{secret}\n", **TEXT)
+    return secret
 
 
 def read_roster(path: Path) -> dict[str, int]:
@@ -115,14 +118,21 @@ def read_roster(path: Path) -> dict[str, int]:
     if not path.exists():
         return {}
     numbers = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                numbers[row["email"].strip().lower()] = int(row["number"])
-            except (KeyError, ValueError, TypeError, AttributeError):
-                sys.exit(
-                    f"{path} must have an email and a whole number in each line, got {row}"
-                )
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        sys.exit(f"{path} must be a CSV file in UTF-8 ({error}): save it as that")
+    for row in rows:
+        try:
+            email, number = row["email"].strip().lower(), int(row["number"])
+        except (KeyError, ValueError, TypeError, AttributeError):
+            email, number = "", 0
+        if not email or number < 1:
+            sys.exit(
+                f"{path} must have an email and a whole number from 1 up in each line, got {row}"
+            )
+        if numbers.setdefault(email, number) != number:
+            sys.exit(f"{path} has two numbers for {email}: leave the right one")
     return numbers
 
 
@@ -222,10 +232,14 @@ def why_not(root: Path, key: Path) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, nargs="?", default=TARGET)
+    target = parser.parse_args().folder.expanduser().resolve()
     sys.path.append(str(ROOT / "book"))
     if reason := why_not(ROOT, KEY):
         sys.exit(reason)
-    target = Path(sys.argv[1]).expanduser().resolve() if sys.argv[1:] else TARGET
     public = build(target)
     changed = [
         name

@@ -141,13 +141,16 @@ def test_a_folder_that_holds_anything_else_is_left_as_it_is(tmp_path):
 
 def test_a_secret_is_made_once_and_a_roster_is_read_as_a_spreadsheet_writes_it(tmp_path, monkeypatch):
     monkeypatch.delenv("ASSIGNMENT_SECRET", raising=False)
+    (tmp_path / "secret.txt").touch()  # cut off while it was written
     assert len(first := BUILD.find_secret(tmp_path)) == 32 and BUILD.find_secret(tmp_path) == first
     assert BUILD.read_roster(tmp_path / "roster.csv") == {}
     (tmp_path / "roster.csv").write_text("\ufeffname,email,number\r\nAda,Ada@x.org,7\r\n", encoding="utf-8")
     assert BUILD.read_roster(tmp_path / "roster.csv") == {"ada@x.org": 7}
-    for line in ("Ada;Ada@x.org;7", "Ada,Ada@x.org,n/a", "Ada"):
-        (tmp_path / "roster.csv").write_text(f"name,email,number\n{line}\n", encoding="utf-8")
-        with pytest.raises(SystemExit, match=r"an email and a whole number in each line, got .*Ada"):
+    in_each = r"an email and a whole number from 1 up in each line, got .*Ada"
+    wrong = dict.fromkeys(["Ada;Ada@x.org;7", "Ada,Ada@x.org,n/a", "Ada", "Ada,,7", "Ada,Ada@x.org,0"], in_each)
+    for line, words in (wrong | {"Ada,a@x.org,7\nAda,A@x.org,8": "two numbers for a@x.org", "Zo\xeb": "UTF-8"}).items():
+        (tmp_path / "roster.csv").write_text(f"name,email,number\n{line}\n", encoding="latin-1")
+        with pytest.raises(SystemExit, match=words):
             BUILD.read_roster(tmp_path / "roster.csv")
 
 
