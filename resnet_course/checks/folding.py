@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_course.checks.report import Line, Report, attempt, describe_error, judged, merge, refuse, undisturbed
+from resnet_course.checks.report import Line, Report, attempt, describe, follow, judged, merge, refuse, undisturbed
 from resnet_course.checks.trace import close
 
 CASES: dict[str, dict[str, Any]] = {
@@ -45,7 +45,8 @@ def check_fold_batchnorm(fold: Callable[..., Any]) -> Report:
     if isinstance(fold, nn.Module) or not callable(fold):
         return refuse(title, f"it takes a function, got an object of type {type(fold).__name__}")
     with undisturbed(), torch.no_grad():
-        findings = [(label, line) for label, options in CASES.items() for line in _judge_case(fold, options)]
+        judged_cases = (follow(case, ((case, line) for line in _judge_case(fold, CASES[case]))) for case in CASES)
+        findings = [finding for of_case in judged_cases for finding in of_case]
     lines = merge(PROPERTIES, findings)
     # A module of another kind than nn.Conv2d has no weights to look at, and needs none if its output is right.
     if not any(line.name == "weight" for _, line in findings) and lines[4].verdict == "right":
@@ -147,10 +148,9 @@ def _find_wrong_bias(bias: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str
 
 
 def _find_wrong_output(made: nn.Module, x: Tensor, wanted: Tensor) -> str:
-    try:
-        found = made(x)
-    except Exception as error:
-        return f"what it returns fails on {x.shape[1]} channels: {describe_error(error)}"
+    found, problem = attempt(f"what it returns fails on {x.shape[1]} channels", made, x)
+    if problem or not isinstance(found, Tensor):
+        return problem or f"what it returns puts out {describe(found)}, no tensor"
     if found.shape != wanted.shape:
         hint = "take stride, padding and groups over from the convolution"
         return f"the output has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}: {hint}"

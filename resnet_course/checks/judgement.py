@@ -134,9 +134,8 @@ def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
             ran = [v.kind for v in block.run.recorder.values if branch[i] in v.convs and v.convs <= own]
             kinds = ", ".join([*dict.fromkeys(ran)][1:9])
             known = "{2} the numbers part, and are not made as `{4}`; there ran " + kinds
-        wrong.append(
-            known.format(names[i], names[-1] if last else names[i + 1], at if last else f"between {at}", gap, right)
-        )
+        place = at if last else f"between {at}"
+        wrong.append(known.format(names[i], names[-1] if last else names[i + 1], place, gap, right))
     line += f"{' +' * bool(join and join.shortcut)} {' '.join(join.after) if join else ''}".rstrip()
     if known := next((name for name, ordering in ORDERINGS.items() if ordering == line and "activation" in name), None):
         wrong = [f"{known}, one of the orderings of the second ResNet paper"]

@@ -55,6 +55,8 @@ def find_wrong_output(run: Run) -> str | None:
     (got, wanted), hint = (run.out.shape, run.wanted_shape), ""
     if len(got) == 4 and got[2:] == wanted[2:] and wanted[1] / got[1] in (2, 4):
         hint = f": {wanted[1] // got[1]} times as many channels (the expansion of a bottleneck is 4)"
+    elif len(got) == 4 and got[0] != wanted[0]:
+        hint = f": {got[0]} images come out for {wanted[0]}"
     text = f"it has {describe_shape(got)} instead of {describe_shape(wanted)}{hint}"
     return text if got != wanted else None
 

@@ -238,10 +238,11 @@ def make_run(label: str, build: Callable[[], Any], x: Tensor, wanted_shape: tupl
     module, run.error = attempt("the constructor fails", build)
     if not run.error and not isinstance(module, nn.Module):
         run.error = f"what it builds is no nn.Module but {type(module).__name__}: derive it from nn.Module"
+    if not run.error:
+        _, run.error = attempt("its layers can't be listed", scatter_norms, module)
     if run.error:
         return run
     run.module, run.given = module, x.clone().requires_grad_().clone()  # no leaf: it may be changed in place
-    scatter_norms(module)
     with run.recorder:
         run.returned, run.error = attempt(f"forward fails on an input of shape {tuple(x.shape)}", module, run.given)
     if run.recorder.failed and len(met := run.recorder.failed.parents) == 2:
@@ -253,6 +254,9 @@ def make_run(label: str, build: Callable[[], Any], x: Tensor, wanted_shape: tupl
 
 def scatter_norms(module: nn.Module) -> None:
     """Take every norm off its start: a branch that begins at zero would hide what the block does with it."""
+    for name, value in vars(module).items():
+        if callable(getattr(nn.Module, name, None)) and not callable(value):
+            raise AttributeError(f"self.{name} hides nn.Module's method {name}(): give it another name")
     for layer in module.modules():
         for name, low in (("weight", 0.5), ("bias", -0.5)) if "norm" in type(layer).__name__.lower() else ():
             value = getattr(layer, name, None)

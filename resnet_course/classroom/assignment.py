@@ -228,10 +228,8 @@ def pack_submission(student_number: int, notebook: str | None = None, records: s
     if content is None:
         content = _find_notebook(notebook).read_bytes()
     if is_unedited(content):
-        raise ValueError(
-            f"{notebook or 'the notebook'} has no student number in its file: save it (Ctrl+S), then run this cell "
-            'again; or name the file that you work in, pack_submission(STUDENT_NUMBER, "FILE.ipynb")'
-        )
+        why = f"{notebook or 'the notebook'} has no student number in its file: save it (Ctrl+S), then run this again"
+        raise ValueError(f'{why}; or name the file that you work in, pack_submission(STUDENT_NUMBER, "FILE.ipynb")')
     path, packed = Path(f"submission-{student_number}.zip"), io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("degradation.ipynb", content)
@@ -260,10 +258,8 @@ def _find_notebook(name: str | None) -> Path:
     there = sorted(Path().glob("*.ipynb"))
     if (name is not None and not Path(name).is_file()) or (name is None and len(there) != 1):
         names = ", ".join(path.name for path in there) or "none"
-        raise ValueError(
-            f"notebook must be the file of the notebook that you work in, got {name}; this folder has {names}: "
-            'say pack_submission(STUDENT_NUMBER, "FILE.ipynb")'
-        )
+        why = f"notebook must be the file of the notebook that you work in, got {name}; this folder has {names}"
+        raise ValueError(f'{why}: say pack_submission(STUDENT_NUMBER, "FILE.ipynb")')
     return there[0] if name is None else Path(name)
 
 

@@ -434,6 +434,11 @@ def test_what_the_learner_s_code_raises_becomes_a_sentence(statement, phrase, pl
     assert ("constructor" in told["runs"]) == ("super" in place)
 
 
+def test_an_attribute_that_hides_a_method_is_told():
+    cls = learn(BASIC, ("        super().__init__()\n", "        super().__init__()\n        self.modules = []\n"))
+    assert "self.modules hides nn.Module's method modules()" in texts(check_basic_block(cls), "wrong")["runs"]
+
+
 def test_an_error_that_only_evaluation_meets_leaves_its_line_open():
     report = check_basic_block(
         learn(BASIC, ("    def forward(self, x):\n", "    def forward(self, x):\n        assert self.training\n"))

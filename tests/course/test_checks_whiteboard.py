@@ -100,6 +100,7 @@ FOLD_MISTAKES = {
     "padding lost": ([("padding=conv.padding,", "")], {"output": "take stride, padding and groups over"}),
     "groups lost": ([("groups=conv.groups,", "")], {"output": "what it returns fails on 6 channels: RuntimeError"}),
     "nothing returned": ([("return folded", "pass")], {RETURNS: "it returns nothing"}),
+    "nothing put out": ([("return folded", "folded.forward = id; return folded")], {"output": "of type int"}),
     "BatchNorm kept": ([("return folded", "return nn.Sequential(folded, bn)")],
      {RETURNS: "still holds a BatchNorm"}),
     "a number returned": ([("return folded", "return 3")], {RETURNS: "an object of type int"}),
