@@ -91,7 +91,7 @@ def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
         colour = colour_of(shortcut)
         runs = [(run.recipe.depth, run.train_error) for run in ended if run.recipe.shortcut == shortcut]
         means = [(row.depth, row.train_error) for row in rows if row.shortcut == shortcut]
-        axes.plot(*zip(*runs, strict=True), "o", color=colour, alpha=0.5)
+        axes.plot(*zip(*runs, strict=True), "o", color=colour, markeredgecolor=plt.rcParams["axes.facecolor"], zorder=3)
         axes.plot(*zip(*means, strict=True), {"B": "--", "C": "-."}.get(shortcut, "-"), color=colour)
         ends.append((*means[-1], label_of(shortcut), colour))
     axes.set_xticks(sorted({row.depth for row in rows}))
