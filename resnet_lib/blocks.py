@@ -24,10 +24,8 @@ class Residual(nn.Module):
     def __init__(self, input_channels: int, num_channels: int, use_1x1conv: bool = False, strides: int = 1) -> None:
         super().__init__()
         if not use_1x1conv and (strides != 1 or input_channels != num_channels):
-            raise ValueError(
-                f"strides={strides} and {input_channels} to {num_channels} channels change the shape, "
-                "so the input can't be added back: pass use_1x1conv=True"
-            )
+            change = f"strides={strides} and {input_channels} to {num_channels} channels change the shape"
+            raise ValueError(f"{change}, so the input can't be added back: pass use_1x1conv=True")
         self.conv1 = nn.Conv2d(input_channels, num_channels, kernel_size=3, stride=strides, padding=1)
         self.bn1 = nn.BatchNorm2d(num_channels)
         self.conv2 = nn.Conv2d(num_channels, num_channels, kernel_size=3, padding=1)

@@ -208,6 +208,8 @@ def _explain_lines(figure: FigureBase, has_bands: bool, columns: int) -> None:
 
 def _label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write each (x, y, text, colour) beside its point, and move labels up where they would overlap."""
+    if not ends:
+        raise ValueError("records must hold a run that has not diverged: there is none to draw")
     axes.spines["bottom"].set_bounds(axes.get_xlim()[0], max(x for x, *_ in ends))  # and not below the labels
     bottom, top = axes.get_ylim()
     lowest_free = bottom

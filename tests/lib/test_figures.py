@@ -125,6 +125,13 @@ def test_records_that_make_no_one_figure_are_refused(records, words):
         figures.plot_training(records, "title")
 
 
+@pytest.mark.parametrize("plot", [figures.plot_error_against_depth, figures.plot_curves])
+def test_where_no_run_ended_there_is_nothing_to_draw(plot):
+    for records in ([], [DIVERGED]):
+        with pytest.raises(ValueError, match="must hold a run that has not diverged"):
+            plot(records, "title")
+
+
 def luminance(colour: str) -> float:
     """Relative luminance, WCAG 2.2."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
