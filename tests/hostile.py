@@ -47,7 +47,7 @@ from resnet_lib.records import load_records, save_record
 GRID = degradation_grid(depths=[8], seeds=1, width=2, epochs=2, images=200)
 COMMAND = "degradation --depths 8 --seeds 1 --width 2 --epochs 2 --images 200 --device cpu --out runs"
 LONG = COMMAND.replace("--epochs 2", "--epochs 40")
-SLOW = "degradation --depths 56 --seeds 1 --width 16 --epochs 2 --device cpu --out runs"
+SLOW = "degradation --depths 56 --seeds 1 --width 64 --epochs 2 --device cpu --out runs"
 PATIENCE = 120.0  # seconds
 NAME = GRID[0].file_name
 Trial = Callable[[], str | None]  # what is not as it should be
