@@ -212,8 +212,11 @@ def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
+    given = sys.argv[1:] if arguments is None else arguments
     with ending_well(parser):
-        args = parser.parse_args(arguments)
+        if given and given[0] in ("probes", "class-report"):  # which this command line once had
+            parser.error(f"{given[0]} is a command of the course now: say python -m resnet_course {given[0]}")
+        args = parser.parse_args(given)
         try:
             from resnet_lib.report import make_report  # here, since Matplotlib refuses a misspelt MPLBACKEND
 
