@@ -10,11 +10,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
-# The theme's script looks 300 ms later at what has been unfolded.
-OPEN_ALL = """() => {
-  document.querySelectorAll("details").forEach(one => one.open = true);
-  return new Promise(done => setTimeout(done, 500));
-}"""
+OPEN_ALL = "document.querySelectorAll('details').forEach(one => one.open = true)"
 # Words of the text; the buttons beside a piece of code come from a script.
 WORDS = """() => {
   const text = document.querySelector("main").cloneNode(true);
@@ -85,10 +81,21 @@ def visit(browser: Browser, address: str, site: Path, name: str, axe: str) -> Vi
         page.evaluate(OPEN_ALL)
         place = f"{width} px, {scheme}"
         result.accessibility += [f"{place}: {line}" for line in violations(page, axe)]
-        result.layout += [f"{place}: {line}" for line in page.evaluate(LAYOUT)]
+        result.layout += [f"{place}: {line}" for line in layout(page)]
         context.close()
     result.folder = from_folder(browser, site, name)
     return result
+
+
+def layout(page: Page) -> list[str]:
+    """What is cut off or out of reach, everything unfolded; the theme's script takes its time to look at that."""
+    page.evaluate(OPEN_ALL)
+    found: list[str] = page.evaluate(LAYOUT)
+    for _ in range(9):
+        if found:
+            page.wait_for_timeout(500)
+            found = page.evaluate(LAYOUT)
+    return found
 
 
 def transferred(request: Request) -> int:

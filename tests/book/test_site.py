@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from audit.browse import LAYOUT, OPEN_ALL
+from audit.browse import layout
 from audit.links import broken_links
 from explorers import EXPLORERS
 from lean import files, identity, mathematics, pages
@@ -179,8 +179,7 @@ def test_a_page_opens_without_error_or_request_and_fits_a_narrow_screen(open_pag
     page = open_page(address, width=360, color_scheme="dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.locator("h1:visible").count() == 1
-    page.evaluate(OPEN_ALL)
-    assert page.evaluate(LAYOUT) == []
+    assert layout(page) == []
 
 
 def test_wide_code_output_tables_and_formulas_scroll_in_boxes_that_keys_reach(open_page):
