@@ -78,10 +78,9 @@ def visit(browser: Browser, address: str, site: Path, name: str, axe: str) -> Vi
             page.on("requestfinished", lambda request, sizes=sizes: sizes.append(transferred(request)))
         page.goto(f"{address}/{name}", wait_until="networkidle")
         result.bytes = max(result.bytes, sum(sizes))
-        page.evaluate(OPEN_ALL)
         place = f"{width} px, {scheme}"
-        result.accessibility += [f"{place}: {line}" for line in violations(page, axe)]
         result.layout += [f"{place}: {line}" for line in layout(page)]
+        result.accessibility += [f"{place}: {line}" for line in violations(page, axe)]
         context.close()
     result.folder = from_folder(browser, site, name)
     return result
