@@ -19,8 +19,6 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "_build" / "faults.json"
 TESTS = {"resnet_lib": "tests/lib", "resnet_course": "tests/course"}
@@ -216,7 +214,7 @@ def test(copy: Path, file: str) -> str | None:
             done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LIMIT)
         except subprocess.TimeoutExpired:
             return "did not end"
-        if done.returncode not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if done.returncode not in (0, 5):  # 5: there were none
             lines = (done.stdout + done.stderr).splitlines()
             noticed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
             return (noticed or lines[-1:] or ["no output"])[0][:160]

@@ -63,9 +63,7 @@ def make_layer(token, style, channels_in, channels_out, stride):
             nn.BatchNorm2d(channels_in), lambda m, x: F.batch_norm(x, m.running_mean, m.running_var, m.weight, m.bias)
         ),
         "average": lambda: nn.AvgPool2d(stride),
-        "linear": lambda: Functional(
-            nn.Linear(channels_in, channels_out), lambda m, x: m(x.movedim(1, -1)).movedim(-1, 1)
-        ),
+        "fc": lambda: Functional(nn.Linear(channels_in, channels_out), lambda m, x: m(x.movedim(1, 3)).movedim(3, 1)),
     }  # fmt: skip
     module = makers[kind]()
     if style == "functional" and kind == "relu":

@@ -58,6 +58,7 @@ const explorers = (() => {
     }).observe(box);
     const show = (picture_) => {
       picture = picture_;
+      width ||= Math.round(box.clientWidth); // where the page has the box already, nothing below it moves
       redraw();
     };
     return { box, show };

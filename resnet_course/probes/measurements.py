@@ -5,6 +5,7 @@ All but the last train on the digits, with batches of 128 and SGD with momentum.
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -133,6 +134,15 @@ def measure_ordering(ordering: str, depth: int, seed: int, lr: float) -> dict[st
     return {"train_error": _train(model, seed, lr)}
 
 
+def _moments(run: Run) -> Iterator[str]:
+    """Train for ten epochs, and stop for a look before, and after 1, 3 and 10."""
+    for epoch in range(11):
+        if epoch > 0:
+            run.train_epoch()
+        if epoch in (0, 1, 3, 10):
+            yield str(epoch)
+
+
 def measure_trained(kind: str, depth: int, seed: int, lr: float) -> dict[str, Any]:
     """A look inside a network after ten epochs, on 240 of its training images, or 64 for the loss's slices.
 
@@ -152,15 +162,11 @@ def measure_trained(kind: str, depth: int, seed: int, lr: float) -> dict[str, An
     start = _path_shares(gradients.freeze_batchnorm(model, images[:256])) if is_residual else []
     found: dict[str, Any] = {"norms": {}, "weights": {}, "dead": {}}
     run = Run(Recipe(lr=lr, seed=seed), digits, torch.device("cpu"), model)
-    for epoch in range(11):
-        if epoch > 0:
-            run.train_epoch()
-        if epoch in (0, 1, 3, 10):
-            layers = gradients.weight_layers(model).values()
-            norms = gradients.gradient_norms(model, images[:128], labels[:128])
-            found["norms"][str(epoch)] = list(norms.values())
-            found["weights"][str(epoch)] = [layer.weight.norm().item() for layer in layers]
-            found["dead"][str(epoch)] = dead_channels(model, images[:128])
+    for epochs in _moments(run):
+        layers = gradients.weight_layers(model).values()
+        found["norms"][epochs] = [*gradients.gradient_norms(model, images[:128], labels[:128]).values()]
+        found["weights"][epochs] = [layer.weight.norm().item() for layer in layers]
+        found["dead"][epochs] = dead_channels(model, images[:128])
     found["error"] = evaluate(model, images, labels)[1]
     some, their_labels = images[:240], labels[:240]
 
@@ -206,12 +212,9 @@ def measure_ways(kind: str, depth: int, seed: int, lr: float) -> dict[str, Any]:
     digits, images, labels = _digits()
     run = Run(Recipe(lr=lr, seed=seed), digits, torch.device("cpu"), build_kind(kind, depth, seed, images[:256]))
     ways = {}
-    for epoch in range(11):
-        if epoch > 0:
-            run.train_epoch()
-        if epoch in (0, 1, 3, 10):
-            by_block = gradient_by_way(run.model.train(), images[:128], labels[:128])
-            ways[str(epoch)] = [list(norms) for norms in by_block.values()]
+    for epochs in _moments(run):
+        by_block = gradient_by_way(run.model.train(), images[:128], labels[:128])
+        ways[epochs] = [list(norms) for norms in by_block.values()]
     return {"ways": ways}
 
 

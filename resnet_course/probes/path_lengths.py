@@ -42,12 +42,8 @@ def gradient_by_path_length(model: nn.Module, images: torch.Tensor, labels: torc
 def gradient_by_way(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple[float, float]]:
     """The norm of the gradient that each block hands back to its input by the shortcut, and by the branch.
 
-    What arrives is the sum of the two. The model runs in its present mode and stays as it is.
-
-    Shapes: images (N, C, H, W), labels (N,).
-
-    Raises:
-        ValueError: a plain network.
+    What arrives is the sum of the two. The model runs in its present mode and stays as it is. A plain network, which
+    has one way only, is a ValueError. Shapes: images (N, C, H, W), labels (N,).
 
     Source: He et al. 2016, "Identity Mappings in Deep Residual Networks", equation 5.
 

@@ -89,12 +89,11 @@ def visit(browser: Browser, address: str, site: Path, name: str, axe: str) -> Vi
 def layout(page: Page) -> list[str]:
     """What is cut off or out of reach, everything unfolded; the theme's script takes its time to look at that."""
     page.evaluate(OPEN_ALL)
-    found: list[str] = page.evaluate(LAYOUT)
-    for _ in range(9):
-        if found:
-            page.wait_for_timeout(500)
-            found = page.evaluate(LAYOUT)
-    return found
+    for _ in range(10):
+        if not (found := page.evaluate(LAYOUT)):
+            break
+        page.wait_for_timeout(500)
+    return list(found)
 
 
 def transferred(request: Request) -> int:

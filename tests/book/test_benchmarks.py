@@ -9,6 +9,7 @@ from benchmarks import __main__ as command_line
 from benchmarks import rows
 from benchmarks.measure import Goal, Result, Row, as_json, format_table, interleave
 from benchmarks.usual import PilImages, pil_loader, usual_loop
+from torch import nn
 
 from resnet_lib.datasets import Dataset
 from resnet_lib.training import build_model
@@ -51,6 +52,19 @@ def test_table_and_file_show_the_medians_and_what_was_not_measured():
     measured, missing = written["rows"]
     assert (measured["median"], measured["min"], measured["max"], len(measured["ours"])) == (2.5, 2, 40, 5)
     assert missing["not_measured"] == "no CUDA GPU here" and "median" not in missing
+
+
+def holding(mebibytes: int) -> nn.Module:
+    """A small network, and so many MiB of weights that get no gradient."""
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+    model.register_buffer("weights", torch.zeros(mebibytes * 2**18))
+    return model
+
+
+def test_peak_memory_counts_every_mebibyte_of_a_network(monkeypatch):
+    monkeypatch.setattr(rows, "RESNET50", {"ours": lambda: holding(4), "theirs": lambda: holding(7)})
+    ours, theirs = (side() for side in rows.resnet50_memory(1))
+    assert theirs - ours == 3 and 4 < ours < 7  # MiB; the images take one and a half
 
 
 def test_the_usual_loop_trains_on_normalised_pixels():

@@ -294,8 +294,7 @@ def test_the_lesion_explorer_by_mouse_shows_the_error_of_exactly_that_subset(ope
                 if mask >> place & 1:
                     page.locator(f".explorer-network [name={kind}][value='{name}']").click()
         assert lesion_errors(page) == expected_lesions(seed, *masks)
-        networks = zip(page.locator(".explorer-digits").all(), KINDS, masks, strict=True)
-        for digits, kind, mask in networks:
+        for digits, kind, mask in zip(page.locator(".explorer-digits").all(), KINDS, masks, strict=True):
             is_wrong = ["wrong" in (one.get_attribute("class") or "") for one in digits.locator("canvas").all()]
             wrong = lesions.data()["networks"][kind]["wrong"][str(seed)][mask]
             assert is_wrong == [bool(wrong >> i & 1) for i in range(40)]

@@ -246,10 +246,7 @@ def test_what_an_honest_notebook_says_is_taken(graded, said):
 FORGED = {
     "one epoch real, the rest invented": lambda records: [invent(record) for record in records],
     "deep runs invented": lambda records: [invent(r) if r.recipe.depth == 14 else r for r in records],
-    "of the shallow plain network all but the first epoch invented": lambda records: [
-        *map(invent, records[:3]),
-        *records[3:],
-    ],
+    "shallow plain runs invented after one epoch": lambda records: [*map(invent, records[:3]), *records[3:]],
     "all typed": lambda records: [made_up(record.recipe) for record in records],
     "another seed's": lambda records: [replace(r, recipe=replace(r.recipe, seed=r.recipe.seed + 1)) for r in records],
     "an easier case": lambda records: [record for record in records if record.recipe.depth == 8],

@@ -283,7 +283,7 @@ def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
 
 
 def test_a_linear_layer_in_the_place_of_the_projection_is_not_judged():
-    report = check_basic_block(plant(shortcut="average/ linear"))
+    report = check_basic_block(plant(shortcut="average/ fc"))
     assert not texts(report, "wrong") and "nn.Linear" in texts(report, "open")["shortcut"], report
 
 

@@ -175,10 +175,7 @@ REFUSED = {
         {"recipes": [Recipe(depth=8, images=1000, held_out=438)]},
         "images and held_out.* 1437",
     ),
-    "other images than named": (
-        {"dataset": replace(load_dataset("digits"), name="mine")},
-        "name, 'digits', got 'mine'",
-    ),
+    "other images than named": ({"dataset": replace(load_dataset("digits"), name="mine")}, "'digits', got 'mine'"),
     "a file for a folder": ({"out": "notes.txt"}, "out must be a folder, got notes.txt"),
 }
 
