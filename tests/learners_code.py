@@ -58,11 +58,11 @@ def make_layer(token, style, channels_in, channels_out, stride):
     makers = {
         "bn": lambda: nn.BatchNorm2d(channels_in), "gn": lambda: nn.GroupNorm(3, channels_in),
         "instance": lambda: nn.InstanceNorm2d(channels_in, affine=True), "relu": nn.ReLU, "gelu": nn.GELU,
-        "leaky": nn.LeakyReLU, "sigmoid": nn.Sigmoid, "dropout": nn.Dropout,
+        "leaky": nn.LeakyReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid, "dropout": nn.Dropout,
         "resting": lambda: Functional(
             nn.BatchNorm2d(channels_in), lambda m, x: F.batch_norm(x, m.running_mean, m.running_var, m.weight, m.bias)
         ),
-        "average": lambda: nn.AvgPool2d(stride),
+        "average": lambda: nn.AvgPool2d(stride), "largest": lambda: nn.MaxPool2d(stride),
         "fc": lambda: Functional(nn.Linear(channels_in, channels_out), lambda m, x: m(x.movedim(1, 3)).movedim(3, 1)),
     }  # fmt: skip
     module = makers[kind]()
@@ -161,6 +161,7 @@ MISTAKES = {
     "ReLU before as well": ({"branch": "conv/ bn relu conv bn relu"}, {STEPS: "before the addition as well"}),
     "no last ReLU": ({"after": ""}, {STEPS: "no ReLU follows the addition"}),
     "leaky ReLU": ({"after": "leaky"}, {STEPS: "stands `bn + leaky_relu` instead of `bn + relu`"}),
+    "ReLU6": ({"after": "relu6"}, {STEPS: "instead of `bn + relu`"}),
     "a sigmoid": ({"after": "sigmoid"}, {STEPS: "stands `bn + sigmoid` instead of `bn + relu`"}),
     "BatchNorm after the addition": ({"branch": "conv/ bn relu conv", "after": "bn relu"},
      {STEPS: "a BatchNorm comes after the addition"}),
@@ -179,6 +180,7 @@ MISTAKES = {
     "ReLU on the projection": ({"shortcut": "proj/ bn relu"}, {SHORTCUT: "ReLU of the projection"}),
     "projection without BatchNorm": ({"shortcut": "proj/"}, {SHORTCUT: "no BatchNorm follows the projection"}),
     "a pooled shortcut": ({"shortcut": "average/ proj bn"}, {SHORTCUT: "as ResNet-D does"}),
+    "a max-pooled shortcut": ({"shortcut": "largest/ proj bn"}, {SHORTCUT: "carries `max_pool2d proj bn`"}),
     "projection never": ({"shape_changes": lambda i, o, s: False},
      {SHORTCUT: "the shortcut is the input as it came", "runs": "differ in shape"}),
     "projection only with a stride": ({"shape_changes": lambda i, o, s: s != 1},
@@ -212,7 +214,7 @@ MISTAKES = {
     "the input activated": ({"end": lambda out, x: (x.data.relu_(), out)[1]},
      {"input left as it was": "ReLU of itself"}),
     "a cut shortcut": ({"join": lambda b, s, x: b + s.detach()}, {"gradients": "none passes the shortcut"}),
-    "a cut branch": ({"join": lambda b, s, x: b.detach() + s}, {"gradients": "gets no gradient"}),
+    "a cut branch": ({"join": lambda b, s, x: b.detach() + s}, {"gradients": "no gradient reaches"}),
     "no gradient": ({"end": lambda out, x: out.detach()}, {"gradients": "no gradient comes back at all"}),
     "random": ({"end": lambda out, x: out + torch.rand(1)},
      {"evaluation mode": "draws random", STEPS: "stands `bn + relu add`"}),

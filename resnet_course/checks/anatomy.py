@@ -10,7 +10,7 @@ from resnet_course.checks.trace import NORMS, Run, Value, close
 ADDITIONS = {  # how many times branch and shortcut
     (1, 1): "",
     (1, 0): "the shortcut is never added: the output is the branch alone; add the input before the last ReLU",
-    (2, 0): "the branch is added to itself: x was overwritten on the way; keep the input under a name of its own",
+    (2, 0): "the branch is added to itself: was x overwritten on the way, or the shortcut taken from the branch?",
     (0, 1): "the branch is never added: the output is the shortcut alone",
     (1, -1): "one path is subtracted from the other: add them",
     (-1, 1): "one path is subtracted from the other: add them",

@@ -92,9 +92,8 @@ def _count_stage(name: str, plans: list[Plan]) -> tuple[int, Slips]:
 
 def convolutions(plan: Plan) -> list[tuple[int, tuple[int, int]]]:
     """Kernel and channels of each, the projection last."""
-    return [*zip(plan.kernels, pairwise(plan.channels), strict=True)] + [
-        (1, (plan.channels[0], plan.channels[-1]))
-    ] * plan.projects
+    projection = (1, (plan.channels[0], plan.channels[-1]))
+    return [*zip(plan.kernels, pairwise(plan.channels), strict=True), *[projection] * plan.projects]
 
 
 def explain(gap: int, slips: Slips) -> list[str]:

@@ -67,6 +67,10 @@ def judge_block(block: Block, bare: bool = False) -> Iterator[Line]:
         yield from judge_failure(block)
     if any(conv.bias is not None for conv in block.convs):
         yield Line("note", "bias", "the BatchNorm behind a convolution subtracts its bias again: bias=False saves it")
+    for norm in norms_of(block):
+        if (share := norm.options["momentum"]) == 0 or 0.5 <= share < 1:  # None, for a cumulative mean, is 1 at first
+            text = f"{block.run.name_of(norm.weight) or 'a BatchNorm'} has momentum={share:g}, the newest batch's share"
+            yield Line("note", "momentum", f"{text} of the running statistics: the usual 0.1 is what Keras calls 0.9")
 
 
 def judge_convolutions(block: Block) -> Iterator[Line]:
@@ -86,7 +90,7 @@ def judge_convolutions(block: Block) -> Iterator[Line]:
         got = "{}×{} from {} to {} channels with stride {}".format(*conv.kernel, *conv.channels, own)
         right = "{}×{} from {} to {} channels with stride {}".format(kernel, kernel, *channels, stride)
         got += f" in {groups} groups, as in ResNeXt" * (groups > 1) + f" and dilation {dilation}" * (dilation > 1)
-        padded = F.conv2d(x.numbers, conv.weight, conv.bias, own, half, dilation, groups).detach()
+        padded = F.conv2d(x.numbers.to(conv.weight), conv.weight, conv.bias, own, half, dilation, groups).detach()
         if dilation == 1 and not close(padded, conv.numbers):
             got += " and other padding"
             right += f" and padding={half[0]}" + ", zeros on all sides" * (half[0] > 0)
@@ -97,6 +101,12 @@ def judge_convolutions(block: Block) -> Iterator[Line]:
         yield Line("open", "convolutions", computed[0])
     else:
         yield judged("convolutions", "; ".join(wrong))
+
+
+def norms_of(block: Block) -> list[Value]:
+    """The norms that ran right behind its convolutions."""
+    seen = [conv.convs for conv in block.convs]
+    return [value for value in block.run.recorder.values if value.kind in NORMS and value.convs in seen]
 
 
 def as_batch_norm(line: str) -> str:
@@ -112,8 +122,7 @@ def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
         text = f"pre-activation, the second ResNet paper's: the shortcut carries what comes before `{line}`"
         yield Line("wrong", "steps", text)
         return
-    seen = [conv.convs for conv in block.convs]
-    norms = [value for value in block.run.recorder.values if value.kind in NORMS and value.convs in seen]
+    norms = norms_of(block)
     if others := dict.fromkeys(norm.kind.title().replace("_", "") for norm in norms if norm.kind != "batch_norm"):
         wrong.append(f"another norm than BatchNorm runs: {', '.join(others)}")
     elif resting := [norm.weight for norm in norms if not norm.options["training"]]:
@@ -130,7 +139,7 @@ def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
         at, right = (f"behind {names[i]}", "bn + relu") if last else (" and ".join(names[i : i + 2]), "bn relu")
         known = STEPS.get(as_batch_norm(gap), "{2} stands `{3}` instead of `{4}`")
         if "?" in gap:
-            own = {*branch, *seen[i], *block.convs}
+            own = {*block.convs, *branch[i].convs}
             ran = [v.kind for v in block.run.recorder.values if branch[i] in v.convs and v.convs <= own]
             kinds = ", ".join([*dict.fromkeys(ran)][1:9])
             known = "{2} the numbers part, and are not made as `{4}`; there ran " + kinds
@@ -149,15 +158,15 @@ def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
 def judge_shortcut(block: Block, shortcut: Value, bare: bool) -> Iterator[Line]:
     steps, projects, projection = block.line(shortcut), block.plan.projects, block.projection
     name = block.name_of(projection) if projection else ""
-    line = "pool" if "proj" in steps[1:] and "pool" in steps[0] else " ".join(steps)
+    line = "pool" if "proj" in steps[1:] and "avg_pool" in steps[0] else " ".join(steps)
     other = f"the shortcut carries `{line}`, not the input or its projection"
     problem = SHORTCUTS.get(as_batch_norm(line), other) if not bare or line != "proj" else ""
     if precursor(block, shortcut):
         return  # a pre-activation, which is told of the steps
     if "?" in steps:
         problem = "the numbers part: what the shortcut carries is neither the input, nor its projection, nor option A"
-    elif "conv" in steps:
-        problem = f"the shortcut starts behind convolution {steps.count('conv')}: it begins at the block's input"
+    elif behind := len(shortcut.convs.intersection(block.branch)):
+        problem = f"the shortcut starts behind convolution {behind}: it begins at the block's input"
     elif bare and projects != ("proj" in steps):
         problem = "no 1×1 convolution on the shortcut, although use_1x1conv asks for one"
         if not projects:
@@ -166,8 +175,8 @@ def judge_shortcut(block: Block, shortcut: Value, bare: bool) -> Iterator[Line]:
         yield Line("note", "shortcut", "option A: it has no parameters, and the new channels carry zeros")
     elif line == "proj bn" and not projects and projection.options["stride"] == 1:
         yield Line("note", "shortcut", "option C: a projection on every shortcut, even where the input itself would do")
-    if "linear" in steps:
-        yield Line("open", "shortcut", "nn.Linear can do what a 1×1 convolution does: not judged")
+    if products := {"linear", "einsum", "matmul", "mm", "bmm", "tensordot"} & {*steps}:
+        yield Line("open", "shortcut", f"{products.pop()} can do what a 1×1 convolution does: not judged")
     elif "norm" in steps and not problem:
         yield Line("open", "shortcut", f"a norm that is no nn.BatchNorm2d follows {name}: not judged")
     else:

@@ -147,7 +147,7 @@ def _run_network(model: nn.Module, depth: int, num_classes: int, kind: str) -> t
 
 def find_blocks(run: Run, form: Form) -> tuple[Block, list[Block], list[int]]:
     """The convolutions as they ran, sorted into stem and blocks; no blocks if they are not those asked."""
-    path, kernels, counts = main_path(run.all("conv2d")), form.plan(0, first=True).kernels, [0] * len(form.counts)
+    path, kernels, counts = main_path(convs_of(run)), form.plan(0, first=True).kernels, [0] * len(form.counts)
     pooled = [len(value.convs) for value in run.all("max_pool2d")]
     starts = range(pooled[0] if pooled and 0 < pooled[0] < 5 else 1, len(path), len(kernels))
     taken = [path[i][0].parents[0] for i in starts]  # by each block
@@ -166,15 +166,24 @@ def find_blocks(run: Run, form: Form) -> tuple[Block, list[Block], list[int]]:
     return stem, blocks, counts
 
 
-def find_linear(run: Run) -> list[Value]:
-    """The linear layers that ran, or the first that failed."""
-    failed = run.recorder.failed
-    return run.all("linear") or ([failed] if failed is not None and failed.kind == "linear" else [])
+def find_classifiers(run: Run) -> list[Value]:
+    """The linear layers that ran, or the first that failed, or a last 1×1 convolution that does what one would."""
+    failed, last = run.recorder.failed, run.all("conv2d")[-1:]
+    if failed is not None and failed.kind == "linear":
+        return run.all("linear") or [failed]
+    ends = run.out is not None and last and close(last[0].numbers.flatten(1), run.out.flatten(1))
+    return run.all("linear") or (last if ends and max(last[0].kernel) == 1 else [])
+
+
+def convs_of(run: Run) -> list[Value]:
+    """The convolutions of stem and blocks."""
+    classifiers = find_classifiers(run)
+    return [conv for conv in run.all("conv2d") if conv not in classifiers]
 
 
 def find_features(run: Run, last: Value) -> Value | None:
     """What the head was given: the last block's output."""
-    value = next((linear.parents[0] for linear in find_linear(run)), None)
+    value = next((linear.parents[0] for linear in find_classifiers(run)), None)
     while value is not None and value.shape != last.shape:
         value = value.parents[0] if value.parents else None
     return value
@@ -183,13 +192,13 @@ def find_features(run: Run, last: Value) -> Value | None:
 def judge_network(run: Run, form: Form) -> Iterator[tuple[str, Line]]:
     """The lines on the network as a whole, and on each block; what ran after an error has none."""
     stem, blocks, counts = find_blocks(run, form)
-    rest = [conv for conv, _ in main_path(run.all("conv2d"))][len(stem.branch) :]
+    rest = [conv for conv, _ in main_path(convs_of(run))][len(stem.branch) :]
     if rest:
         yield run.label, judged("stem", find_wrong_stem(stem, form))
     if counts == [*form.counts] or not run.error or (rest and not blocks):
         yield run.label, judged("blocks in each stage", find_wrong_counts(form, counts, rest))
     yield run.label, judged("parameters", find_wrong_total(run, form, blocks))
-    if find_linear(run) or not run.error:
+    if find_classifiers(run) or not run.error:
         yield run.label, judged("head", find_wrong_head(run, form, rest))
     for block in blocks:
         yield from ((block.label, line) for line in judge_block(block))
@@ -201,7 +210,7 @@ def find_wrong_stem(stem: Block, form: Form) -> str:
         return f"it has {len(stem.branch)} convolutions ({kernels}); the form asked has one"
     if problem := next((line.text for line in judge_convolutions(stem) if line.verdict == "wrong"), ""):
         return f"for images of {'224×224' if form.pools else '32×32'} pixels, {problem}"
-    line, made = as_batch_norm(" ".join(stem.line(stem.out, stem.branch[0]))), stem.out
+    line, made = as_batch_norm(" ".join(stem.line(stem.out, stem.branch[0]))).replace("pad max", "max"), stem.out
     wanted = ("bn relu max_pool2d", "bn max_pool2d relu") if form.pools else ("bn relu",)
     if line not in wanted:
         return f"the convolution is followed by `{line}`, not by `{wanted[0]}`"
@@ -223,7 +232,7 @@ def find_wrong_counts(form: Form, counts: list[int], rest: list[Value]) -> str:
 
 
 def find_wrong_total(run: Run, form: Form, blocks: list[Block]) -> str:
-    biases = {id(conv.bias): conv.bias.numel() for conv in run.all("conv2d") if conv.bias is not None}
+    biases = {id(conv.bias): conv.bias.numel() for conv in convs_of(run) if conv.bias is not None}
     found = sum(parameter.numel() for parameter in run.module.parameters()) - sum(biases.values())
     wanted = form.parameters("A" if form.kind == "cifar" and not any(block.projection for block in blocks) else "B")
     gap = f"{found:,} parameters instead of {wanted:,} ({found - wanted:+,}), not counting biases of convolutions"
@@ -231,13 +240,13 @@ def find_wrong_total(run: Run, form: Form, blocks: list[Block]) -> str:
 
 
 def find_wrong_head(run: Run, form: Form, rest: list[Value]) -> str:
-    layers = find_linear(run)
+    layers = find_classifiers(run)
     if len(layers) != 1:
         return f"{len(layers) or 'no'} linear layers run: ResNet's head has one, nn.Linear behind the pooling"
-    arrived, (taken, classes) = layers[0].parents[0].numbers, layers[0].channels
+    layer, (taken, classes) = layers[0], layers[0].channels
+    arrived = layer.parents[0].numbers.flatten(1)
     features = find_features(run, rest[-1]) if rest else None
-    if arrived.dim() != 2:
-        shape = tuple(arrived.shape)
+    if layer.kind == "linear" and len(shape := layer.options["given"]) != 2:
         return f"the linear layer gets shape {shape}: flatten it to (N, {form.features}) after the pooling"
     if features is not None and features.shape[2:] != (1, 1) and close(arrived, features.numbers.flatten(1)):
         told = f"the linear layer gets {arrived.shape[1]} features, an image flattened without pooling"
@@ -245,7 +254,7 @@ def find_wrong_head(run: Run, form: Form, rest: list[Value]) -> str:
     if (taken, classes) != (form.features, form.num_classes):
         hint = " (512 · expansion go in)" * (form.expansion == 4)
         return f"the linear layer is {taken} → {classes}; it should be {form.features} → {form.num_classes}{hint}"
-    if run.out is not None and not close(run.out, logits := layers[0].numbers):
+    if run.out is not None and not close(run.out.flatten(1), logits := layer.numbers.flatten(1)):
         made = {"softmax": logits.softmax(1), "log_softmax": logits.log_softmax(1), "ReLU": relu(logits)}
         name = next((name for name, value in made.items() if close(run.out, value)), "something")
         why = "cross_entropy applies softmax itself and expects" if "softmax" in name else "the loss expects"

@@ -54,7 +54,7 @@ def find_wrong_output(run: Run) -> str | None:
         return f"NaN comes out, which is no number: {first} is the first to put it out"
     (got, wanted), hint = (run.out.shape, run.wanted_shape), ""
     if len(got) == 4 and got[2:] == wanted[2:] and wanted[1] / got[1] in (2, 4):
-        hint = f": {wanted[1] // got[1]} times as many channels (the expansion of a bottleneck is 4)"
+        hint = f": {wanted[1] // got[1]} times as many are due (the expansion of a bottleneck is 4)"
     elif len(got) == 4 and got[0] != wanted[0]:
         hint = f": {got[0]} images come out for {wanted[0]}"
     text = f"it has {describe_shape(got)} instead of {describe_shape(wanted)}{hint}"
@@ -97,8 +97,8 @@ def find_missing_gradient(run: Run) -> str | None:
         return f"backward fails: {describe_error(error)}"
     used = [pair for pair in run.module.named_parameters() if id(pair[1]) in run.recorder.used]
     missing = some([name for name, parameter in used if parameter.grad is None])
-    text = "gets no gradient: torch.no_grad(), detach() or .data cuts it off, or its output is lost"
-    return f"{missing} {text}" if missing else None
+    text = "torch.no_grad(), detach() or .data cuts it off, or an output is lost"
+    return f"no gradient reaches {missing}: {text}" if missing else None
 
 
 def find_dependence(run: Run) -> str | None:

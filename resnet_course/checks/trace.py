@@ -1,8 +1,9 @@
 """What a learner's module does while it runs: the values that it makes, and of what.
 
-A value is known by its numbers, whatever code made it: what equals an earlier value is that value, what equals ReLU of
-one is "relu", and what equals a weighted sum of others is "+". Every other step keeps its function's name, and layers
-count wherever they run: in an `nn.Sequential`, a list or a function. So a check can look at code of any style.
+A value is known by its numbers, whatever code made it: what equals an earlier value, flattened or not, is that value,
+what equals ReLU of one is "relu", and what equals a weighted sum of others is "+". Every other step keeps its
+function's name, and layers count wherever they run: in an `nn.Sequential`, a list or a function. So a check can look at
+code of any style.
 """
 
 from collections.abc import Callable, Iterator
@@ -131,7 +132,8 @@ class Recorder(TorchFunctionMode):
         if name in WEIGHTS and parents:
             place = 1 if function is torch.batch_norm else WEIGHTS[name]
             made.weight, made.bias = option(place, "weight"), option(place + 1, "bias")
-            made.options = {"training": option(5, "training", False)}
+            made.options = {"training": option(5, "training", False), "momentum": option(6, "momentum", 0.1)}
+            made.options["given"] = tuple(operands[0].shape)
         if name == "conv2d":
             while made.parents[0].kind == "pad":
                 made.parents = made.parents[0].parents
@@ -142,7 +144,7 @@ class Recorder(TorchFunctionMode):
         self.failed = None
         for tensor in filter(self.is_value, tensors_in([out]) if parents else ()):
             value = replace(made, numbers=tensor.detach().clone())
-            vars(tensor)["_value"] = self.keep(value if name in WEIGHTS else self.recognise(value))
+            vars(tensor)["_value"] = self.keep(self.find_earlier(value) if name in WEIGHTS else self.recognise(value))
         return out
 
     def is_value(self, tensor: Tensor) -> bool:
@@ -156,20 +158,27 @@ class Recorder(TorchFunctionMode):
         """The value that a tensor holds."""
         numbers, noted = tensor.detach(), vars(tensor).get("_value")
         near = [*reversed(self.values)] if noted is None else [noted, *reversed(self.values)]
-        known = next((value for value in near if close(value.numbers, numbers)), None)
+        known = next((value for value in near if close(value.numbers.flatten(), numbers.flatten())), None)
         return known or self.keep(Value("given", numbers.clone()))
+
+    def find_earlier(self, made: Value) -> Value:
+        """The same layer's earlier run on the same value, or this one."""
+        same = [v for v in self.values if v.weight is made.weight is not None and v.parents == made.parents]
+        return next((value for value in same if close(value.numbers, made.numbers)), made)
 
     def recognise(self, made: Value) -> Value:
         """The value that this one is by its numbers, or itself."""
         inner = [parent for value in made.parents for parent in value.parents]
         near = [*made.parents, *inner, *(parent for value in inner for parent in value.parents), *self.values[-30:]]
-        near = [value for value in dict.fromkeys(near) if value.shape == made.shape]
-        if known := next((value for value in near if close(value.numbers, made.numbers)), None):
+        near, flat = [*dict.fromkeys(near)], made.numbers.flatten()
+        if known := next((value for value in near if close(value.numbers.flatten(), flat)), None):
+            if made.numbers.dim() == 4:  # what was flattened for a while has its shape again
+                known.numbers = made.numbers
             return known
-        if activated := next((value for value in near if close(relu(value.numbers), made.numbers)), None):
+        if activated := next((value for value in near if close(relu(value.numbers.flatten()), flat)), None):
             return Value("relu", made.numbers, (activated,))
         for values in (made.parents, inner):
-            parts = [value for value in dict.fromkeys(values) if value.shape == made.shape]
+            parts = [value for value in dict.fromkeys(values) if value.numbers.numel() == len(flat)]
             if weights := weigh(parts, made.numbers):
                 return Value("+", made.numbers, tuple(weights), tuple(weights.values()), made.cut)
         return made
@@ -258,7 +267,7 @@ def scatter_norms(module: nn.Module) -> None:
         if callable(getattr(nn.Module, name, None)) and not callable(value):
             raise AttributeError(f"self.{name} hides nn.Module's method {name}(): give it another name")
     for layer in module.modules():
-        for name, low in (("weight", 0.5), ("bias", -0.5)) if "norm" in type(layer).__name__.lower() else ():
+        for name, low in (("weight", 2.5), ("bias", -0.5)) if "norm" in type(layer).__name__.lower() else ():
             value = getattr(layer, name, None)
             if isinstance(value, Tensor) and not is_lazy(value):
                 value.data.uniform_(low, low + 1)

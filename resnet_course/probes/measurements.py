@@ -95,12 +95,6 @@ def _outcome(model: nn.Module) -> dict[str, float]:
     return {"train_error": error, "test_error": test_error, "loss": loss}
 
 
-def _train(model: nn.Module, seed: int, lr: float) -> float:
-    digits, images, labels = _digits()
-    fit(model, Recipe(lr=lr, seed=seed), digits)
-    return evaluate(model, images, labels)[1]
-
-
 def measure_even_steps(kind: str, depth: int, seed: int, lr: float) -> dict[str, Any]:
     """Errors and loss after ten epochs in which all layers take steps of one relative size, and nothing else moves.
 
@@ -131,7 +125,8 @@ def measure_ordering(ordering: str, depth: int, seed: int, lr: float) -> dict[st
     """The training error after ten epochs of a network whose blocks take their steps in this order, in percent."""
     with seeded(seed):
         model = OrderedResNet(depth, ORDERINGS[ordering], width=8, in_channels=1)
-    return {"train_error": _train(model, seed, lr)}
+    fit(model, Recipe(lr=lr, seed=seed), _digits()[0])
+    return {"train_error": _outcome(model)["train_error"]}
 
 
 def _moments(run: Run) -> Iterator[str]:

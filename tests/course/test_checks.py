@@ -194,6 +194,7 @@ RIGHT_BASIC = {
     "added by torch.add": learn(BASIC, ("out + identity", "torch.add(identity, out)")),
     "added by sum": learn(BASIC, ("out + identity", "sum([out, identity])")),
     "added by stack": learn(BASIC, ("out + identity", "torch.stack([out, identity]).sum(0)")),
+    "added flattened": learn(BASIC, (LAST, "V = out.flatten(1) + identity.flatten(1); return F.relu(V).view_as(out)")),
     "subtracted twice": learn(BASIC, ("out + identity", "out - (-identity)")),
     "shortcut first": learn(BASIC, ("        identity = self.shortcut(x)\n", ""),
      ("        out = self.relu(", "        identity = self.shortcut(x)\n        out = self.relu(")),
@@ -201,6 +202,8 @@ RIGHT_BASIC = {
     "channels last": learn(BASIC, ("self.conv1(x)", "self.conv1(x.contiguous(memory_format=torch.channels_last))")),
     "printing": learn(BASIC, ("identity = ", "print(x.shape); import warnings; warnings.warn('!'); identity = ")),
     "cumulative statistics": learn(BASIC, ("2d(channels)\n", "2d(channels, momentum=None)\n")),
+    "in double precision": learn(BASIC, (LAST, LAST + ".float()"),
+     ("    def forward(self, x):\n", "        self.double()\n\n    def forward(self, x):\n        x = x.double()\n")),
     "another eps": learn(BASIC, ("2d(channels)\n", "2d(channels, eps=1e-3)\n")),
     **{f"ReLU as {relu}": learn(BASIC, (LAST, "V = out + identity; return " + relu)) for relu in RELUS},
 }  # fmt: skip
@@ -282,9 +285,22 @@ def test_a_batchnorm_without_weights_is_right_and_a_frozen_one_not_judged():
     assert not texts(report, "wrong") and {"steps", "shortcut"} <= set(texts(report, "open")), report
 
 
-def test_a_linear_layer_in_the_place_of_the_projection_is_not_judged():
-    report = check_basic_block(plant(shortcut="average/ fc"))
-    assert not texts(report, "wrong") and "nn.Linear" in texts(report, "open")["shortcut"], report
+def test_a_product_in_the_place_of_the_projection_is_not_judged():
+    bare = ("kernel_size=1, stride=strides)", "kernel_size=1, stride=strides, bias=False)")
+    product = 'torch.einsum("nchw,oc->nohw", X[:, :, ::S, ::S], self.conv3.weight[:, :, 0, 0])'
+    einsum = learn(RESIDUAL, bare, ("self.conv3(X)", product.replace("S", "self.conv3.stride[0]")))
+    for report in check_basic_block(plant(shortcut="average/ fc")), check_residual(einsum):
+        assert not texts(report, "wrong") and "can do what a 1×1" in texts(report, "open")["shortcut"], report
+
+
+def test_a_projection_of_the_branch_is_told_with_its_place():
+    own = ("in_channels, channels, 1, stride=stride", "channels, channels, 1")
+    cls = learn(BASIC, ("if stride != 1 or in_channels != channels", "if True"), own, (BN1, f"(x := {BN1})"))
+    assert_told(check_basic_block(cls), {SHORTCUT: "starts behind convolution 1"})
+    again = learn(
+        BASIC, ("if stride != 1 or in_channels != channels", "if True"), own, ("shortcut(x)", f"shortcut({BN1})")
+    )
+    assert_told(check_basic_block(again), {SHORTCUT: "starts behind convolution 1"})
 
 
 @pytest.mark.parametrize(
@@ -319,6 +335,7 @@ def test_a_shortcut_that_always_halves_is_a_note_with_the_shapes_that_met():
     [
         (lambda: check_basic_block(RIGHT_BASIC["the library's, with biases"]), "bias", "bias=False saves it"),
         (lambda: check_basic_block(RIGHT_BASIC["the library's, option A"]), "shortcut", "option A"),
+        (lambda: check_residual(learn(RESIDUAL, ("(num_channels)\n", "(num_channels, 1, 0.9)\n"))), "momentum", "0.9"),
         (lambda: check_basic_block(RIGHT_BASIC["the library's, option C"]), "shortcut", "option C"),
         (lambda: check_basic_block(RIGHT_BASIC["no expansion"]), "expansion", "no expansion = 1"),
         (lambda: check_bottleneck(RIGHT_BOTTLENECK["the paper's stride"]), "stride", "the paper's place"),

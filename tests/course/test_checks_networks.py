@@ -125,6 +125,11 @@ class Network(nn.Module):
         x = self.pool(x).flatten(1)
         return self.fc(x)
 """
+POOL = "nn.MaxPool2d(3, stride=2, padding=1)"
+POINTWISE = [
+    ("nn.Linear(in_channels, num_classes)", "nn.Conv2d(in_channels, num_classes, 1)"),
+    ("x = self.pool(x).flatten(1)\n        return self.fc(x)", "return self.fc(self.pool(x)).flatten(1)"),
+]
 SMALL = [  # the paper's form for CIFAR
     ("width, 7, stride=2, padding=3", "width, 3, padding=1"),
     ("            nn.MaxPool2d(3, stride=2, padding=1),\n", ""),
@@ -145,6 +150,8 @@ def small(*edits, block=BASIC, counts=(1, 1, 1)):
         (lambda: networks.resnet18(10, in_channels=1), 18, 10),
         (lambda: torchvision.models.resnet50(num_classes=10, zero_init_residual=True), 50, 10),
         (lambda: learn(NETWORK)(learn(BASIC), (2, 2, 2, 2)), 18, 10),
+        (lambda: learn(NETWORK, (POOL, f"nn.ZeroPad2d(1), {POOL[:24]})"))(learn(BASIC), (2, 2, 2, 2)), 18, 10),
+        (lambda: learn(NETWORK, *POINTWISE)(learn(BASIC), (2, 2, 2, 2)), 18, 10),
         (lambda: networks.cifar_resnet(20), 20, 10),
         (lambda: networks.cifar_resnet(8, "B", num_classes=100), 8, 100),
         (lambda: networks.cifar_resnet(8, "C"), 8, 10),

@@ -4,21 +4,17 @@ import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from outcomes import CPU, figures
-from run_processes import CAN_FORK, PATIENCE, RunProcess, RunProcesses, wait_until
+from run_processes import CAN_FORK, RunProcess, RunProcesses, wait_until
 
-import resnet_lib
 from resnet_lib import experiments
 from resnet_lib.checkpoints import find_checkpoint
 from resnet_lib.datasets import load_dataset
@@ -245,30 +241,6 @@ def test_whenever_it_is_killed_the_same_command_goes_on_to_the_same_bits(tmp_pat
         check_as_undisturbed(folder, undisturbed)
         assert starts < 10 * wanted, "the kills come too late"
     assert continued >= wanted // 5, "it was also killed in the middle of runs"
-
-
-@pytest.mark.slow
-def test_python_m_resnet_lib_goes_on_where_it_was_killed(tmp_path, undisturbed):
-    house = {"PYTHONPATH": str(Path(resnet_lib.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"}
-    start = partial(
-        subprocess.Popen,
-        [sys.executable, "-m", "resnet_lib", *COMMAND, tmp_path],
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env={**os.environ, **house, "OMP_NUM_THREADS": "1"},
-    )
-    process, deadline = start(), time.monotonic() + PATIENCE
-    while not list(tmp_path.glob("*.checkpoint")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.001)
-    process.kill()
-    process.communicate()
-    assert 1 <= sum(epochs_done(tmp_path).values()) < 20
-
-    process = start()
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0 and "Warning" not in err, err
-    check_as_undisturbed(tmp_path, undisturbed)
 
 
 # Interrupted
