@@ -9,7 +9,7 @@ from torch import nn
 
 from resnet_course.checks import report
 from resnet_course.checks.anatomy import Block, Plan, make_plan
-from resnet_course.checks.judgement import BLOCK_PROPERTIES, judge_block
+from resnet_course.checks.judgement import BLOCK_PROPERTIES, UNFOLLOWED, judge_block
 from resnet_course.checks.report import Findings, Line, Report, follow, refuse
 from resnet_course.checks.runs import RUN_PROPERTIES, judge_run
 from resnet_course.checks.trace import main_path, make_run
@@ -117,14 +117,16 @@ def _judge_case(label: str, cls: Any, case: tuple, plan: Plan, names: Names) -> 
     run = make_run(label, construct, torch.randn(3, plan.channels[0], 8, 6), shape)
     lines, path = [*judge_run(run)], main_path(run.all("conv2d"))
     found = [(label, line) for line in lines]
-    if path and not (run.out is not None and run.out.isnan().any()):
+    if not run.is_followed(run.end):
+        found.append((label, Line("open", "steps", UNFOLLOWED)))
+    elif path and not (run.out is not None and run.out.isnan().any()):
         block = Block(plan, run, [conv for conv, _ in path], path[0][1], run.start, run.end)
         found += follow(label, ((label, line) for line in judge_block(block, bare=len(names) == 4)))
     return found
 
 
 def parameters_of(cls: Callable[..., Any]) -> list[str]:
-    """The names of the class's arguments, those behind *args and **kwargs too; none without a signature."""
+    """The names of the class's arguments, those behind **kwargs too; none without a signature."""
     found: list[str] = []
     for base in getattr(cls, "__mro__", [cls]):
         if base is not cls and "__init__" not in vars(base):
@@ -134,7 +136,7 @@ def parameters_of(cls: Callable[..., Any]) -> list[str]:
         except (TypeError, ValueError):
             break
         found += [p.name for p in parameters if p.kind not in VARIABLE and p.name not in found]
-        if not any(parameter.kind in VARIABLE for parameter in parameters):
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
             break
     return found
 

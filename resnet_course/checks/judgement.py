@@ -35,6 +35,10 @@ STEPS = {  # between two convolutions, and behind the last
     "bn relu + relu": "the ReLU comes before the addition as well, so the branch can only add",
     "+ bn relu": "a BatchNorm comes after the addition: normalise the branch first, then add",
 }
+UNFOLLOWED = "a step can't be followed, such as scripted code or work on single images: not judged"
+# Functions that may stand in the place of what is asked, and are not followed.
+PRODUCTS = {"linear", "einsum", "matmul", "mm", "bmm", "tensordot"}
+TURNS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"}
 SHORTCUTS = {
     "": "",
     "proj bn": "",
@@ -149,7 +153,9 @@ def judge_steps(block: Block, join: Join | None) -> Iterator[Line]:
     if known := next((name for name, ordering in ORDERINGS.items() if ordering == line and "activation" in name), None):
         wrong = [f"{known}, one of the orderings of the second ResNet paper"]
     problem = "; ".join(filter(None, wrong)) + f" (it computes `{line}`)" * (any(wrong) and join is not None)
-    if "norm" in line.split() and not problem:
+    if turned := TURNS & {*re.findall(r"\w+", line)}:
+        yield Line("open", "steps", f"{turned.pop()} turns the axes: not judged")
+    elif "norm" in line.split() and not problem:
         yield Line("open", "steps", "a norm that is no nn.BatchNorm2d runs: not judged")
     elif problem or len(branch) == len(block.plan.kernels):
         yield judged("steps", problem)
@@ -175,8 +181,9 @@ def judge_shortcut(block: Block, shortcut: Value, bare: bool) -> Iterator[Line]:
         yield Line("note", "shortcut", "option A: it has no parameters, and the new channels carry zeros")
     elif line == "proj bn" and not projects and projection.options["stride"] == 1:
         yield Line("note", "shortcut", "option C: a projection on every shortcut, even where the input itself would do")
-    if products := {"linear", "einsum", "matmul", "mm", "bmm", "tensordot"} & {*steps}:
-        yield Line("open", "shortcut", f"{products.pop()} can do what a 1×1 convolution does: not judged")
+    if unknown := PRODUCTS & {*steps} or TURNS & {*steps}:
+        does = "turns the axes" if unknown & TURNS else "can do what a 1×1 convolution does"
+        yield Line("open", "shortcut", f"{unknown.pop()} {does}: not judged")
     elif "norm" in steps and not problem:
         yield Line("open", "shortcut", f"a norm that is no nn.BatchNorm2d follows {name}: not judged")
     else:

@@ -171,7 +171,7 @@ def find_classifiers(run: Run) -> list[Value]:
     failed, last = run.recorder.failed, run.all("conv2d")[-1:]
     if failed is not None and failed.kind == "linear":
         return run.all("linear") or [failed]
-    ends = run.out is not None and last and close(last[0].numbers.flatten(1), run.out.flatten(1))
+    ends = run.out is not None and last and close(last[0].numbers.mean((2, 3)), run.out.flatten(1))
     return run.all("linear") or (last if ends and max(last[0].kernel) == 1 else [])
 
 
@@ -191,6 +191,9 @@ def find_features(run: Run, last: Value) -> Value | None:
 
 def judge_network(run: Run, form: Form) -> Iterator[tuple[str, Line]]:
     """The lines on the network as a whole, and on each block; what ran after an error has none."""
+    if not run.is_followed():
+        yield run.label, Line("open", "steps", judgement.UNFOLLOWED)
+        return
     stem, blocks, counts = find_blocks(run, form)
     rest = [conv for conv, _ in main_path(convs_of(run))][len(stem.branch) :]
     if rest:
@@ -244,7 +247,10 @@ def find_wrong_head(run: Run, form: Form, rest: list[Value]) -> str:
     if len(layers) != 1:
         return f"{len(layers) or 'no'} linear layers run: ResNet's head has one, nn.Linear behind the pooling"
     layer, (taken, classes) = layers[0], layers[0].channels
-    arrived = layer.parents[0].numbers.flatten(1)
+    arrived, logits = layer.parents[0].numbers, layer.numbers
+    if layer.kind == "conv2d":  # before the mean or behind it
+        arrived, logits = arrived.mean((2, 3)), logits.mean((2, 3))
+    arrived = arrived.flatten(1)
     features = find_features(run, rest[-1]) if rest else None
     if layer.kind == "linear" and len(shape := layer.options["given"]) != 2:
         return f"the linear layer gets shape {shape}: flatten it to (N, {form.features}) after the pooling"
@@ -254,7 +260,7 @@ def find_wrong_head(run: Run, form: Form, rest: list[Value]) -> str:
     if (taken, classes) != (form.features, form.num_classes):
         hint = " (512 · expansion go in)" * (form.expansion == 4)
         return f"the linear layer is {taken} → {classes}; it should be {form.features} → {form.num_classes}{hint}"
-    if run.out is not None and not close(run.out.flatten(1), logits := layer.numbers.flatten(1)):
+    if run.out is not None and not close(run.out.flatten(1), logits):
         made = {"softmax": logits.softmax(1), "log_softmax": logits.log_softmax(1), "ReLU": relu(logits)}
         name = next((name for name, value in made.items() if close(run.out, value)), "something")
         why = "cross_entropy applies softmax itself and expects" if "softmax" in name else "the loss expects"

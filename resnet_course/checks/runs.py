@@ -85,7 +85,7 @@ def find_wrong_layer(run: Run) -> str | None:
     used = run.recorder.used
     unused = [name for name, parameter in run.module.named_parameters() if id(parameter) not in used]
     text = f"{some(unused)}: nothing that runs takes it; is a step forgotten, or one too many?"
-    return text if unused and run.out is not None else None
+    return text if unused and run.out is not None and run.is_followed() else None
 
 
 def find_missing_gradient(run: Run) -> str | None:

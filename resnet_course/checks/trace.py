@@ -159,7 +159,7 @@ class Recorder(TorchFunctionMode):
         numbers, noted = tensor.detach(), vars(tensor).get("_value")
         near = [*reversed(self.values)] if noted is None else [noted, *reversed(self.values)]
         known = next((value for value in near if close(value.numbers.flatten(), numbers.flatten())), None)
-        return known or self.keep(Value("given", numbers.clone()))
+        return known or self.keep(self.recognise(Value("given", numbers.clone())))
 
     def find_earlier(self, made: Value) -> Value:
         """The same layer's earlier run on the same value, or this one."""
@@ -182,6 +182,11 @@ class Recorder(TorchFunctionMode):
             if weights := weigh(parts, made.numbers):
                 return Value("+", made.numbers, tuple(weights), tuple(weights.values()), made.cut)
         return made
+
+
+def first_of(value: Value) -> Value:
+    """What it was made of, as far back as it was made of one value."""
+    return first_of(value.parents[0]) if len(value.parents) == 1 else value
 
 
 def weigh(parts: list[Value], whole: Tensor) -> dict[Value, float]:
@@ -226,6 +231,11 @@ class Run:
 
     def all(self, kind: str) -> list[Value]:
         return [value for value in self.recorder.values if value.kind == kind]
+
+    def is_followed(self, end: Value | None = None) -> bool:
+        """Whether what the convolutions take, and the end, goes back to the input, so that no step was hidden."""
+        ends = [value.parents[0] for value in self.all("conv2d")] + [end] * (end is not None)
+        return all(value is self.start or value.kind != "given" for value in map(first_of, ends))
 
     def again(self, x: Tensor) -> Tensor:
         """The output for a copy of ``x``."""

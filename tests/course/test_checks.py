@@ -157,6 +157,11 @@ class Inheriting(torchvision.models.resnet.BasicBlock):
         super().__init__(*args, **kwargs)
 
 
+class PassingOn(blocks.BasicBlock):
+    def __init__(self, *args):
+        super().__init__(*args)
+
+
 def translate(cls):
     """A lazy block under the check's arguments."""
     return lambda input_channels, num_channels, use_1x1conv, strides: cls(num_channels, use_1x1conv, strides)
@@ -177,6 +182,7 @@ RIGHT_BASIC = {
     "the library's, with biases": lambda i, c, s: blocks.BasicBlock(i, c, s, bias=True),
     "torchvision's": torchvision.models.resnet.BasicBlock,
     "inheriting from torchvision's": Inheriting,
+    "inheriting from the library's": PassingOn,
     "plain": learn(BASIC),
     "a flag for the projection": learn(FLAG),
     "option A, zeros behind": learn(OPTION_A, ("FORM", BEHIND)),
@@ -291,6 +297,18 @@ def test_a_product_in_the_place_of_the_projection_is_not_judged():
     einsum = learn(RESIDUAL, bare, ("self.conv3(X)", product.replace("S", "self.conv3.stride[0]")))
     for report in check_basic_block(plant(shortcut="average/ fc")), check_residual(einsum):
         assert not texts(report, "wrong") and "can do what a 1×1" in texts(report, "open")["shortcut"], report
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ("torch.cat([self.relu(a + b) for a, b in zip(out.split(1), identity.split(1))])", "can't be followed"),
+        ("self.relu(out.movedim(1, 3) + identity.movedim(1, 3)).movedim(3, 1)", "movedim turns the axes"),
+    ],
+)
+def test_work_on_one_image_at_a_time_and_turned_axes_are_not_judged(ends, told):
+    report = check_basic_block(learn(BASIC, (LAST, f"return {ends}")))
+    assert not texts(report, "wrong") and told in texts(report, "open")["steps"], report
 
 
 def test_a_projection_of_the_branch_is_told_with_its_place():

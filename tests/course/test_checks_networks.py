@@ -126,10 +126,8 @@ class Network(nn.Module):
         return self.fc(x)
 """
 POOL = "nn.MaxPool2d(3, stride=2, padding=1)"
-POINTWISE = [
-    ("nn.Linear(in_channels, num_classes)", "nn.Conv2d(in_channels, num_classes, 1)"),
-    ("x = self.pool(x).flatten(1)\n        return self.fc(x)", "return self.fc(self.pool(x)).flatten(1)"),
-]
+POINTWISE = ("nn.Linear(in_channels, num_classes)", "nn.Conv2d(in_channels, num_classes, 1)")
+HEAD = "x = self.pool(x).flatten(1)\n        return self.fc(x)"
 SMALL = [  # the paper's form for CIFAR
     ("width, 7, stride=2, padding=3", "width, 3, padding=1"),
     ("            nn.MaxPool2d(3, stride=2, padding=1),\n", ""),
@@ -151,7 +149,6 @@ def small(*edits, block=BASIC, counts=(1, 1, 1)):
         (lambda: torchvision.models.resnet50(num_classes=10, zero_init_residual=True), 50, 10),
         (lambda: learn(NETWORK)(learn(BASIC), (2, 2, 2, 2)), 18, 10),
         (lambda: learn(NETWORK, (POOL, f"nn.ZeroPad2d(1), {POOL[:24]})"))(learn(BASIC), (2, 2, 2, 2)), 18, 10),
-        (lambda: learn(NETWORK, *POINTWISE)(learn(BASIC), (2, 2, 2, 2)), 18, 10),
         (lambda: networks.cifar_resnet(20), 20, 10),
         (lambda: networks.cifar_resnet(8, "B", num_classes=100), 8, 100),
         (lambda: networks.cifar_resnet(8, "C"), 8, 10),
@@ -161,10 +158,18 @@ def small(*edits, block=BASIC, counts=(1, 1, 1)):
         (lambda: small(("nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(8)")), 8, 10),
         (lambda: small(("self.pool(x).flatten(1)", "x.mean([2, 3])")), 8, 10),
         (lambda: small(("self.pool(x).flatten(1)", "x.flatten(2).sum(2) / 64")), 8, 10),
+        (lambda: small(("self.pool(x).flatten(1)", "torch.stack([image.mean((1, 2)) for image in x])")), 8, 10),
+        (lambda: small(POINTWISE, (HEAD, "return self.fc(self.pool(x)).flatten(1)")), 8, 10),
+        (lambda: small(POINTWISE, (HEAD, "return self.fc(x).mean((2, 3))")), 8, 10),
     ],
 )
 def test_a_right_network_passes(make, depth, num_classes):
     assert_right(check_resnet(make(), depth, num_classes))
+
+
+def test_a_step_that_the_check_cannot_follow_leaves_the_network_open():
+    report = check_resnet(small(("self.stem(x)", "torch.stack([image + 1 for image in self.stem(x)])")), 8, 10)
+    assert not texts(report, "wrong") and "can't be followed" in texts(report, "open")["steps"], report
 
 
 @pytest.mark.parametrize(
