@@ -200,6 +200,8 @@ RIGHT_BASIC = {
     "added by torch.add": learn(BASIC, ("out + identity", "torch.add(identity, out)")),
     "added by sum": learn(BASIC, ("out + identity", "sum([out, identity])")),
     "added by stack": learn(BASIC, ("out + identity", "torch.stack([out, identity]).sum(0)")),
+    "ReLU image by image": learn(BASIC, (BN1, "torch.stack([image.relu() for image in self.bn1(self.conv1(x))])")),
+    "ReLU flattened": learn(BASIC, (BN1, "(lambda v: v.flatten(1).relu().view_as(v))(self.bn1(self.conv1(x)))")),
     "added flattened": learn(BASIC, (LAST, "V = out.flatten(1) + identity.flatten(1); return F.relu(V).view_as(out)")),
     "subtracted twice": learn(BASIC, ("out + identity", "out - (-identity)")),
     "shortcut first": learn(BASIC, ("        identity = self.shortcut(x)\n", ""),
@@ -309,6 +311,12 @@ def test_a_product_in_the_place_of_the_projection_is_not_judged():
 def test_work_on_one_image_at_a_time_and_turned_axes_are_not_judged(ends, told):
     report = check_basic_block(learn(BASIC, (LAST, f"return {ends}")))
     assert not texts(report, "wrong") and told in texts(report, "open")["steps"], report
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
+def test_scripted_layers_are_not_judged():
+    report = check_basic_block(block_with(lambda channels: torch.jit.script(nn.BatchNorm2d(channels))))
+    assert not texts(report, "wrong") and "scripted code" in texts(report, "open")["steps"], report
 
 
 def test_a_projection_of_the_branch_is_told_with_its_place():
