@@ -125,10 +125,10 @@ def find_record(recipe: Recipe, folder: Path) -> Record | None:
             raise ValueError(f"{path} is the record of another recipe, {record.recipe.name}")
         return record
     except FileNotFoundError:
-        return None
+        pass
     except ValueError as error:
         refuse(path, str(error), "the run is done again")
-        return None
+    return None
 
 
 def load_records(folder: str | Path) -> list[Record]:
@@ -204,12 +204,16 @@ def _mean_and_std(values: list[float]) -> tuple[float, float | None]:
 
 
 def format_table(records: Iterable[Record]) -> str:
-    """The summaries as a table for a terminal or a notebook, errors in percent."""
+    """The summaries as a table for a terminal or a notebook, errors in percent; it names what but seeds differs."""
+    records = list(records)
     lines = ["network       depth   n   training error %     test error %"]
     for row in summarize(records):
         train, test = format_error(row.train_error, row.train_std, 5), format_error(row.test_error, row.test_std, 5)
         line = f"{row.network:<12}  {row.depth:>5} {row.n:>3}   {train:>16} {test:>16}"
         lines.append(f"{line}   {row.diverged} of {row.n + row.diverged} runs diverged" if row.diverged else line)
+    settings = [[asdict(run.recipe).items() for run in runs] for runs in group_runs(records).values()]
+    mixed = {name for ours in settings for own in ours for name, value in own - ours[0] if name != "seed"}
+    lines += [f"means over runs that differ in {', '.join(sorted(mixed))}, too"] * bool(mixed)
     return "\n".join(lines)
 
 

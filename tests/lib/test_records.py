@@ -200,6 +200,8 @@ def test_the_table_shows_mean_and_standard_deviation_below_their_heads():
     assert lines[2].split() == ["residual,", "A", "8", "1", "0.12", "100.00"]
     assert len({len(line) for line in lines}) == 1
     assert len({tuple(place.start() for place in re.finditer("±", line)) for line in (lines[1], lines[3])}) == 1
+    mixed = format_table([*plain, made_up(Recipe(depth=56, shortcut="none", lr=0.02, precision="bfloat16"))])
+    assert mixed.splitlines()[-1] == "means over runs that differ in lr, precision, too"
 
 
 # The machine
