@@ -68,6 +68,7 @@ def start(command: str | Callable[[], Any], before: Callable[..., Any] | None = 
         for path, descriptor in ((os.devnull, 0), ("out", 1), ("err", 2)):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, with which this may have been started, makes deaf to it
         if before:
             before()
         command() if callable(command) else command_line(shlex.split(command))
