@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from resnet_course.checks import judgement, report
 from resnet_course.checks.anatomy import Block, Plan, make_plan
@@ -101,6 +102,8 @@ def _check_network(title: str, model: Any, depth: Any, num_classes: Any, kind: s
         problem = f"model must be a network that is built, such as resnet18(), got {report.describe(model)}"
     elif isinstance(model, torch.jit.ScriptModule):
         problem = "a scripted or traced model hides what it runs: hand in the nn.Module that it was made of"
+    elif any(map(is_lazy, model.parameters())):
+        problem = "its lazy layers are not made yet: run it once, as model(torch.zeros(1, 3, 64, 64)), then hand it in"
     elif not problem and int(depth) not in BLOCK_COUNTS and (kind or (int(depth) - 2) % 6 or depth < 8):
         choices = ", ".join(map(str, BLOCK_COUNTS)) + ("" if kind else ", or 6n+2 for CIFAR: 8, 14, 20, …")
         problem = f"depth must be one of {choices}, got {depth}"

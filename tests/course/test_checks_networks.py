@@ -257,6 +257,7 @@ def test_a_mistake_in_a_network_for_imagenet_is_told(make, depth, told):
         (lambda: check_resnet(nn.ReLU(), 21), "depth must be one of 18, 34, 50, 101, 152, or 6n+2 for CIFAR"),
         (lambda: check_resnet(nn.ReLU(), [18]), "got [18]"),
         (lambda: check_resnet(torch.jit.ScriptModule(), 18), "hides what it runs: hand in the nn.Module"),
+        (lambda: check_resnet(nn.LazyLinear(10), 18), "lazy layers are not made yet: run it once"),
         (lambda: check_resnet(nn.ReLU(), 18, 0), "num_classes must be a whole number from 1 up, got 0"),
         (lambda: check_cifar_form(nn.ReLU(), 20), "depth must be one of 18, 34, 50, 101, 152, got 20"),
         (lambda: check_make_layer(nn.Sequential()), "it takes a function"),
