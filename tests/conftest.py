@@ -43,6 +43,20 @@ def threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def operators_that_stay() -> Iterator[None]:
+    """TorchScript knows operators by id(), also those that were replaced, and takes what has their id later for them."""
+    kept, refresh = [], torch._ops._refresh_packet
+
+    def refresh_and_keep(packet: torch._ops.OpOverloadPacket) -> None:
+        kept.append(packet._op)
+        refresh(packet)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch._ops, "_refresh_packet", refresh_and_keep)
+        yield
+
+
 @pytest.fixture(scope="session")
 def site() -> Path:
     """The folder of the built book: as it is if it is newer than its sources, else built once for all workers."""
