@@ -45,7 +45,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.fixture(autouse=True, scope="session")
 def operators_that_stay() -> Iterator[None]:
-    """TorchScript knows operators by id(), also those that were replaced, and takes what has their id later for them."""
+    """TorchScript knows operators by id(), even replaced ones, and takes what has their id later for them."""
     kept, refresh = [], torch._ops._refresh_packet
 
     def refresh_and_keep(packet: torch._ops.OpOverloadPacket) -> None:
