@@ -1,7 +1,6 @@
 """The instruments of ``make audit``: each finds what is wrong, and is silent where nothing is."""
 
 import gzip
-import urllib.error
 import urllib.request
 
 import pytest
@@ -13,31 +12,21 @@ from audit.server import serve
 
 @pytest.mark.parametrize(
     ("link", "problem"),
-    [
-        ("other.html#here", None),
-        ("#top", None),
-        ("https://example.org/nothing", None),
-        ("missing.html", "page.html: missing.html: no such file"),
-        ("other.html#gone", "page.html: other.html#gone: no such anchor"),
-        ("#gone", "page.html: #gone: no such anchor"),
-    ],
+    [("other.html#here", ""), ("#top", ""), ("https://example.org/nothing", ""), ("missing.html", "no such file")]
+    + [(link, "no such anchor") for link in ("other.html#gone", "#gone")],
 )
 def test_a_link_that_leads_nowhere_is_found(tmp_path, link, problem):
     (tmp_path / "page.html").write_text(f'<a id="top" href="{link}">x</a>', encoding="utf-8")
     (tmp_path / "other.html").write_text('<p id="here">', encoding="utf-8")
-    assert list(broken_links(tmp_path)) == ([problem] if problem else [])
+    assert list(broken_links(tmp_path)) == ([f"page.html: {link}: {problem}"] if problem else [])
 
 
-def test_the_server_compresses_text_and_has_no_page_that_is_not_there(tmp_path):
-    text = "<p>words</p>" * 100
-    (tmp_path / "a.html").write_text(text, encoding="utf-8")
+def test_the_server_compresses_text(tmp_path):
+    (tmp_path / "a.html").write_text("words" * 100, encoding="utf-8")
     with serve(tmp_path) as address:
         request = urllib.request.Request(f"{address}/a.html", headers={"Accept-Encoding": "gzip"})
         with urllib.request.urlopen(request) as answer:
-            assert gzip.decompress(answer.read()).decode() == text
-        with pytest.raises(urllib.error.HTTPError, match="404") as refusal:
-            urllib.request.urlopen(f"{address}/gone.html")
-        refusal.value.close()
+            assert gzip.decompress(answer.read()).decode() == "words" * 100
 
 
 def test_a_goal_is_met_only_if_every_page_meets_it():
@@ -48,13 +37,11 @@ def test_a_goal_is_met_only_if_every_page_meets_it():
     audits = {"slow": {"title": "Slow", "score": 0.4, "displayValue": "4 s", "scoreDisplayMode": "numeric"}}
     audits |= {"largest-contentful-paint": {"numericValue": 2600}, "cumulative-layout-shift": {"numericValue": 0.05}}
     categories = {name: {"score": 1, "auditRefs": []} for name in goals.LIGHTHOUSE_GOALS}
-    fine = tools.read_report({"categories": categories, "audits": audits})
     slow = {**categories, "performance": {"score": 0.724, "auditRefs": [{"id": "slow", "weight": 10}]}}
-    marks = {"a.html": fine, "b.html": tools.read_report({"categories": slow, "audits": audits})}
-    performance, *others, paint, shift = goals.of_lighthouse(marks)
-    assert not performance.met and all(result.met for result in others)
-    assert not paint.met and shift.met and (paint.measured, shift.measured) == ("2.6 s (b.html)", "0.05 (b.html)")
-    assert (performance.measured, performance.details) == ("72", ["b.html: performance: Slow (4 s)"])
+    reports = {"a.html": categories, "b.html": slow}
+    marks = {page: tools.read_report({"categories": one, "audits": audits}) for page, one in reports.items()}
+    missed = [(result.measured, result.details) for result in goals.of_lighthouse(marks) if not result.met]
+    assert missed == [("72", ["b.html: performance: Slow (4 s)"]), ("2.6 s (b.html)", [])]
 
 
 WORD = "word" * 40

@@ -2,12 +2,13 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from benchmarks import __main__ as command_line
 from benchmarks import rows
-from benchmarks.measure import Goal, Result, Row, as_json, format_table, interleave
+from benchmarks.measure import Goal, Result, Row, format_table
 from benchmarks.usual import PilImages, pil_loader, usual_loop
 from torch import nn
 
@@ -15,43 +16,23 @@ from resnet_lib.datasets import Dataset
 from resnet_lib.training import build_model
 
 CPU = torch.device("cpu")
-AT_LEAST_2 = Goal("≥", 2)
-
-
-def made_result(*ratios: float, goal: Goal = AT_LEAST_2, missing: str = "") -> Result:
-    row = Row("made", "ours / theirs", "images/s", goal, None, 1, missing)
-    return Result(row, [(1000 * ratio, 1000.0) for ratio in ratios], missing)
-
-
-def test_sides_take_turns_and_the_first_turn_does_not_count():
-    turns = itertools.count()
-    assert interleave(lambda: next(turns), lambda: next(turns), pairs=3) == [(2, 3), (4, 5), (6, 7)]
 
 
 @pytest.mark.parametrize(
-    "sign, goal, ratios, verdict",
+    ("goal", "ratios", "verdict"),
     [
-        ("≥", 2, (1.9, 2.0, 2.1), "yes"),
-        ("≥", 2, (1.8, 1.9, 2.1), "within the noise"),
-        ("≥", 2, (1.7, 1.8, 1.9), "no"),
-        ("≤", 1, (0.9, 1.0, 1.1), "yes"),
-        ("≤", 1, (0.9, 1.1, 1.2), "within the noise"),
-        ("≤", 1, (1.1, 1.2, 1.3), "no"),
+        (Goal("≥", 2), (1.9, 2.0, 2.1), "yes"),
+        (Goal("≥", 2), (1.8, 1.9, 2.1), "within the noise"),
+        (Goal("≤", 1), (0.9, 1.1, 1.2), "within the noise"),
+        (Goal("≤", 1), (1.1, 1.2, 1.3), "no"),
     ],
 )
-def test_the_verdict_judges_the_median(sign, goal, ratios, verdict):
-    assert made_result(*ratios, goal=Goal(sign, goal)).verdict == verdict
-
-
-def test_table_and_file_show_the_medians_and_what_was_not_measured():
-    results = [made_result(2.5, 40.0, 2.0, 2.25, 3.0), made_result(missing="no CUDA GPU here")]
-    *_, measured, missing = format_table(results).splitlines()
-    cells = ["≥ 2", "2.500", "2.000–40.000", "2,500 images/s", "1,000 images/s", "yes |"]
-    assert measured.split(" | ")[1:] == cells and "not measured: no CUDA GPU here" in missing
-    written = json.loads(json.dumps(as_json(results, {"cores": 2})))
-    measured, missing = written["rows"]
-    assert (measured["median"], measured["min"], measured["max"], len(measured["ours"])) == (2.5, 2, 40, 5)
-    assert missing["not_measured"] == "no CUDA GPU here" and "median" not in missing
+def test_the_verdict_judges_the_median(goal, ratios, verdict):
+    row = Row("made", "ours / theirs", "images/s", goal, None, 1)
+    result = Result(row, [(1000 * ratio, 1000.0) for ratio in ratios])
+    assert result.verdict == verdict
+    figures = f"{ratios[1]:.3f} | {ratios[0]:.3f}–{ratios[2]:.3f} | {1000 * ratios[1]:,.0f} images/s"
+    assert figures in format_table([result])
 
 
 def holding(mebibytes: int) -> nn.Module:
@@ -83,10 +64,13 @@ def test_the_usual_loop_trains_on_normalised_pixels():
     assert not torch.equal(model.fc.weight, before) and model.fc.weight.isfinite().all()
 
 
-def test_one_command_measures_a_row_and_writes_it(tmp_path, capsys):
-    out = tmp_path / "out.json"
-    command_line.main(["--quick", "--rows", "readable-loop", "captured-20", "--out", str(out)])
-    written = json.loads(out.read_text(encoding="utf-8"))
-    assert [row["name"] for row in written["rows"]] == ["readable-loop", "captured-20"]
-    assert written["rows"][0]["median"] > 0 and written["environment"]["quick"]
-    assert "| readable loop / bare loop over the same tensors | ≥ 0.97 |" in capsys.readouterr().out
+def test_one_command_measures_each_side_in_turn_after_a_turn_that_does_not_count_and_writes_all(
+    tmp_path, capsys, monkeypatch
+):
+    row = Row("turns", "ours / theirs", "images/s", Goal("≥", 1), lambda _: (turns.__next__,) * 2, 1)
+    turns, out = itertools.count(), tmp_path / "out.json"
+    monkeypatch.setattr(command_line, "all_rows", lambda: [row, replace(row, name="gpu", missing="no CUDA GPU here")])
+    command_line.main(["--pairs", "3", "--out", str(out)])
+    measured, missing = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert (measured["ours"], measured["theirs"], measured["median"]) == ([2, 4, 6], [3, 5, 7], 4 / 5)
+    assert missing["not_measured"] == "no CUDA GPU here" and "not measured: no CUDA GPU" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from explorers import EXPLORERS, Explorer, as_html, block, degradation, depth, lesions
+from explorers import EXPLORERS, as_html, block, degradation, depth, lesions
 from notebook_files import ROOT
 
 from resnet_course.probes import load_measurement, removable_blocks
@@ -26,7 +26,6 @@ LESION_STATES = [(0, 1, 1), (1, 64, 256), (2, 127, 511), (0, 5, 37), (1, 96, 300
 # Level, tiles of the branch, shortcut, whether a ReLU ends it, and whether that solves the level
 BLOCK_STATES = [
     ("same", "3.64.1-b-r-3.64.1-b", "x", "1", True),
-    ("same", "3.64.1-r-b-3.64.1-b", "x", "1", False),
     ("same", "3.64.1-b-r-3.64.1-b", "none", "1", False),
     ("double", "3.128.2-b-r-3.128.1-b", "1.128.2", "1", True),
     ("double", "3.128.2-b-r-3.128.1-b", "x", "1", False),
@@ -39,11 +38,6 @@ BLOCK_STATES = [
 # Folder of runs, depth, shortcut option, seed
 RUNS = [("digits", 20, "none", 1), ("digits", 56, "A", "all"), ("digits-long", 56, "none", "all")]
 RUNS += [("cifar10-jpg", 32, "A", 0)]
-
-
-@pytest.fixture(scope="module")
-def counted() -> dict:
-    return depth.data()
 
 
 @cache
@@ -63,24 +57,24 @@ def layers_of(key: str, shortcut: str, size: int) -> LayerTable:
 
 
 @pytest.mark.parametrize(("key", "shortcut", "size"), DEPTH_STATES)
-def test_every_part_of_a_network_costs_what_its_layers_cost(counted, key, shortcut, size):
+def test_every_part_of_a_network_costs_what_its_layers_cost(key, shortcut, size):
     """Each part of the table, in the order of execution, against the layers of the network itself."""
     by_block: dict[str, list] = {}
     for layer in layers_of(key, shortcut, size).layers:
         name = layer.name if layer.name.startswith("layer") else layer.name.replace("bn1", "conv1")
         by_block.setdefault(".".join(name.split(".")[:2]), []).append(layer)
-    blocks = iter([block for block in by_block.values() if sum(layer.parameters for layer in block)])
-    at = depth.SIZES[NETWORKS[key].family].index(size)
-    sides = counted["sides"][NETWORKS[key].family][at]
+    blocks = iter([layers for layers in by_block.values() if sum(layer.parameters for layer in layers)])
+    counted, family = depth.data(), NETWORKS[key].family
+    at = depth.SIZES[family].index(size)
     for name, place, count, parameters, macs in counted["designs"][key][shortcut]["parts"]:
-        in_part = [next(blocks) for _ in range(count)]
-        assert sum(layer.parameters for layers in in_part for layer in layers) == parameters, name
-        assert sum(layer.macs for layers in in_part for layer in layers) == macs[at], name
-        about = counted["blocks"][place]
+        in_part = [layer for _ in range(count) for layer in next(blocks)]
+        assert sum(layer.parameters for layer in in_part) == parameters, name
+        assert sum(layer.macs for layer in in_part) == macs[at], name
         if name.startswith("Stage"):
-            side = sides[about["side"]]
-            assert in_part[-1][-1].output_shape == (about["channels"], side, side), name
-            has_projection = any("downsample" in layer.name and layer.parameters for layer in in_part[0])
+            about = counted["blocks"][place]
+            side = counted["sides"][family][at][about["side"]]
+            assert in_part[-1].output_shape == (about["channels"], side, side), name
+            has_projection = any("downsample" in layer.name and layer.parameters for layer in in_part)
             assert (about["path"] == "projection") is has_projection and (about["path"] is None) is (shortcut == "none")
     assert next(blocks, None) is None
 
@@ -99,9 +93,9 @@ def test_the_lesions_are_whole_recorded_and_of_the_networks_of_chapter_1(kind, s
         assert errors == recorded_lesions(kind, run.recipe.seed) and len(errors) == 2 ** len(shown["removable"])
         assert errors[0] == pytest.approx(run.test_error, rel=1e-3)
         two_off = [error for mask, error in enumerate(errors) if mask.bit_count() == 2]
-        ways, lowest, mean, highest = shown["byCount"][str(run.recipe.seed)][2]
-        assert (ways, lowest, highest) == (len(two_off), min(two_off), max(two_off))
-        assert mean == pytest.approx(sum(two_off) / ways, abs=1e-3)
+        ways, *spread = shown["byCount"][str(run.recipe.seed)][2]
+        assert ways == len(two_off)
+        assert spread == pytest.approx([min(two_off), sum(two_off) / ways, max(two_off)], abs=1e-3)
 
 
 def expected_errors(folder: str, layers: int, shortcut: str, seed: int | str) -> list[str]:
@@ -158,13 +152,6 @@ def test_a_page_has_its_data_its_picture_and_its_own_script_alone(site, name):
     assert len(data.encode()) + sum((static / script).stat().st_size for script in scripts) < 150_000
 
 
-def test_an_explorer_that_is_not_there_is_an_error():
-    directive = Explorer.__new__(Explorer)
-    directive.arguments, directive.error = ["width"], ValueError
-    with pytest.raises(ValueError, match=r"no explorer 'width'.*train, block, depth, lesions, gradient, degradation"):
-        directive.run()
-
-
 @pytest.fixture
 def open_explorer(open_page) -> Callable:
     """Open an explorer by its name, with the state after a # or without."""
@@ -197,26 +184,9 @@ def test_the_depth_explorer_by_mouse_shows_the_librarys_numbers(open_explorer):
         assert page.locator(".explorer-parts .sum .amount b").all_inner_texts() == depth_numbers(page)[:2]
         blocks = sum(NETWORKS[key].num_blocks)
         assert page.locator(".explorer-drawing path.shortcut").count() == (0 if shortcut == "none" else blocks)
-        products = [
-            cell.split(" = ") for cell in page.locator(".explorer-parts td").all_text_contents() if " = " in cell
-        ]
+        products = [cell for cell in page.locator(".explorer-parts td").all_text_contents() if " = " in cell]
         assert len(products) > 20
-        for product, result in products:
-            assert eval(product.replace("·", "*").replace(",", "")) == int(result.replace(",", "")), product
-
-
-def test_the_depth_explorer_by_keyboard_alone(open_explorer):
-    page = open_explorer("depth")
-    page.get_by_label("Network").focus()
-    for keys in (["ArrowUp"], ["Tab", "ArrowDown"], ["Tab", "ArrowRight"], ["Tab", "ArrowRight"], ["Tab", "Enter"]):
-        for key in keys:  # 34 layers, 288 pixels, the other block, option C, and the first part opened
-            page.keyboard.press(key)
-    assert depth_numbers(page) == expected_numbers("50", "C", 288)
-    assert page.locator(".explorer-parts details").first.evaluate("part => part.open")
-    page.get_by_label("Input size").select_option("128")
-    assert page.locator(".explorer-parts details").first.evaluate("part => part.open")  # still
-    page.get_by_label("Network").select_option("cifar110")
-    assert page.get_by_label("bottleneck", exact=True).is_disabled()
+        assert all(eval(product.replace("·", "*").replace(",", "").replace("=", "==")) for product in products)
 
 
 def path_of(tiles: str, channels: int) -> torch.nn.Sequential:
@@ -304,20 +274,14 @@ def test_the_lesion_explorer_by_mouse_shows_the_error_of_exactly_that_subset(ope
 def test_the_lesion_explorer_by_keyboard_switches_both_networks(open_explorer):
     page = open_explorer("lesions")
     page.get_by_label("plain-20, block layer1.1").focus()
-    page.keyboard.press("Space")
-    assert lesion_errors(page) == expected_lesions(0, 2, 2)
-    for _ in range(4):  # past layer1.2 and, without layer2.0, which can't be removed, to layer3.1
-        page.keyboard.press("Tab")
-    page.keyboard.press("Space")
+    for key in ("Space", "Tab", "Tab", "Tab", "Tab", "Space"):  # without layer2.0, which can't be removed, to layer3.1
+        page.keyboard.press(key)
     assert lesion_errors(page) == expected_lesions(0, 2 | 32, 2 | 128)
     assert page.get_by_label("plain-20, block layer2.0, can't be removed").is_disabled()
-    page.get_by_label("residual-20, block layer2.0").focus()
     assert page.get_by_label("residual-20, block layer2.0").is_disabled()  # plain-20 can't do without it
     page.get_by_label("Switch both together").uncheck()
-    page.get_by_label("residual-20, block layer2.0").focus()
-    page.keyboard.press("Space")
+    page.get_by_label("residual-20, block layer2.0").press("Space")
     assert lesion_errors(page) == expected_lesions(0, 2 | 32, 2 | 8 | 128)
-    assert "without 3 blocks; the 84 ways to switch off 3 blocks: " in page.locator(".result").nth(1).inner_text()
 
 
 @pytest.mark.parametrize(("seed", "most"), [(0, 2), (1, 2), (2, 3)])
@@ -351,29 +315,17 @@ def test_the_degradation_explorer_by_mouse_follows_every_choice(open_explorer):
         assert f"{name}: {expected[0]} %." in page.locator(".explorer-status").inner_text()
 
 
-def test_the_degradation_explorer_by_keyboard_alone(open_explorer):
-    page = open_explorer("degradation")
-    page.get_by_label("Runs").focus()
-    for key in ("End", "Tab", "End", "Tab", "Space", "Tab", "Space"):  # photographs, seed 2, without 20 and 32 layers
-        page.keyboard.press(key)
-    assert degradation_rows(page) == [
-        [f"{kind}-56", "2", *expected_errors("cifar10-jpg", 56, shortcut, 2)] for kind, shortcut in KINDS.items()
-    ]
-    for key in ("Tab",) * 4 + ("ArrowRight",):
-        page.keyboard.press(key)
-    assert page.url.endswith("#set=cifar10-jpg&depths=56&shortcuts=all&seed=2&error=test")
-    assert "test error (%)" in page.locator(".explorer-drawing").inner_text()
+def assert_drawn(curve, values):
+    """In the order of the values; what is greater stands higher, in proportion."""
+    heights = [-float(point.split(",")[1]) for point in curve.get_attribute("points").split()]
+    assert np.corrcoef(heights, values)[0, 1] > 0.9999
 
 
 def test_curves_are_drawn_where_the_recorded_errors_are(open_explorer):
     page = open_explorer("degradation#depths=56&shortcuts=none&seed=1&error=test")
-    points = page.locator(".curve.plain").get_attribute("points").split()
-    heights = [float(point.split(",")[1]) for point in points]
     (record,) = [run for run in group_runs(load_records(results_folder("digits")))["none", 56] if run.recipe.seed == 1]
     errors = record.curves["test_error"]
-    # Pixels fall in proportion as errors rise, whatever the scale is.
-    scale = (heights[0] - heights[-1]) / (errors[0] - errors[-1])
-    assert heights == pytest.approx([heights[0] + scale * (error - errors[0]) for error in errors], abs=0.2)
+    assert_drawn(page.locator(".curve.plain"), errors)
     page.locator("summary", has_text="The curves as numbers").click()
     assert ", ".join(f"{error:.2f}" for error in errors[:3]) in page.locator(".explorer details p").inner_text()
 
@@ -383,12 +335,8 @@ def test_an_address_opens_its_state_and_a_wrong_one_a_state_that_is_there(open_e
         ("network=cifar56&shortcut=C&size=48", ("cifar56", "C", 48)),
         ("network=cifar56&size=224", ("cifar56", "B", 32)),  # no such size for this network
         ("network=51&shortcut=D&size=many", ("50", "B", 224)),
-        ("what-to-try", ("50", "B", 224)),
     ):
         assert depth_numbers(open_explorer(f"depth#{address}")) == expected_numbers(*numbers)
-
-
-def test_wrong_addresses_of_the_other_explorers_are_mended_and_a_choice_of_nothing_says_so(open_explorer):
     page = open_explorer("lesions#seed=9&plain=128&residual=-1&together=maybe")
     assert lesion_errors(page) == expected_lesions(0, 0, 0)
     page = open_explorer("degradation#set=nothing&depths=8,9&seed=7&error=none")
@@ -409,12 +357,6 @@ def test_a_link_to_a_heading_keeps_the_state_and_a_link_to_a_state_opens_it(open
     assert depth_numbers(page) == expected_numbers("34", "B", 224)
 
 
-def assert_drawn(curve, norms):
-    """From the loss to the image, on a logarithmic scale."""
-    heights = [-float(point.split(",")[1]) for point in curve.get_attribute("points").split()[::-1]]
-    assert np.corrcoef(heights, np.log10(norms))[0, 1] > 0.999
-
-
 def test_the_gradient_explorer_hides_what_is_to_be_guessed_and_then_shows_the_record(open_explorer):
     page = open_explorer("gradient")
     assert not page.locator(".explorer-drawing").first.is_visible()
@@ -431,14 +373,13 @@ def test_the_gradient_explorer_hides_what_is_to_be_guessed_and_then_shows_the_re
         status.filter(has_text="You guessed 10⁻³ times").wait_for()
         assert page.get_by_label("Your guess").get_attribute("aria-valuetext") == "10⁻³ times"
         said = status.inner_text()
-        assert_drawn(page.locator(".curve.by-branch"), [branch for _, branch in ways[layers, seed][moment]])
+        by_branch = [branch for _, branch in ways[layers, seed][moment]]
+        assert_drawn(page.locator(".curve.by-branch"), np.log10(by_branch[::-1]))
         for kind in KINDS:
             shown = norms[layers, kind, seed][moment][:-1]
-            assert_drawn(page.locator(f".curve.{kind}").first, shown)
+            assert_drawn(page.locator(f".curve.{kind}").first, np.log10(shown[::-1]))
             number = float(re.search(rf"([\d.,]+) times [a-z ]*in {kind}-{layers}", said)[1].replace(",", ""))
-            assert number == pytest.approx(
-                max(shown[0] / shown[-1], shown[-1] / shown[0] if "1/" in said else 0), rel=0.06
-            )
+            assert number == pytest.approx(shown[0] / shown[-1], rel=0.06)
     assert page.url.endswith("#depth=20&moment=10&seed=2&guess=-3&played=1")
 
 

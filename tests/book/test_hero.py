@@ -12,10 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from docutils import nodes
-from explorers import replace_links
 from explorers import train as hero
-from sphinx.addnodes import pending_xref
 from torch import nn
 
 from resnet_lib.datasets import Dataset, load_dataset
@@ -25,6 +22,7 @@ from resnet_lib.training import build_model, evaluate, train
 
 CPU = torch.device("cpu")
 DRIVER = Path(__file__).with_name("hero.js")
+PAGE = "book/explore/train.html"
 KINDS = {"plain": "none", "residual": "A"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -155,19 +153,14 @@ def test_errors_over_seeds_are_the_librarys_within_their_spread(depth, kind):
 # --- In the page
 
 
-@pytest.fixture
-def open_hero(open_page):
-    return lambda address="book/explore/train.html", **options: open_page(address, **options)
-
-
 def finish(page) -> str:
     """Wait for the end of a run, and return what the page says then."""
     page.get_by_role("button", name="Train again").wait_for(timeout=120_000)
     return page.locator(".train-status").inner_text().replace("\xa0", " ")
 
 
-def test_a_shared_address_trains_the_same_networks_again_and_the_next_run_others(open_hero):
-    page = open_hero("book/intro.html?depth=14&seed=3#train")
+def test_a_shared_address_trains_the_same_networks_again_and_the_next_run_others(open_page):
+    page = open_page("book/intro.html?depth=14&seed=3#train")
     page.get_by_role("button", name="Train both").click()
     said = finish(page)
     expected = [run_in_node("errors", 14, kind, seeds=[3])[0] for kind in KINDS]
@@ -183,8 +176,8 @@ def test_a_shared_address_trains_the_same_networks_again_and_the_next_run_others
     assert page.locator(".curve.earlier").count() == 4 and page.locator(".curve.now").count() == 2
 
 
-def test_by_keyboard_one_guesses_trains_and_hears_the_result(open_hero):
-    page = open_hero()
+def test_by_keyboard_one_guesses_trains_and_hears_the_result(open_page):
+    page = open_page(PAGE)
     page.get_by_label("Layers").focus()
     for key in ("Home", "Tab", "Home", "ArrowRight", "Tab", "Enter"):  # 8 layers, 1 %, train
         page.keyboard.press(key)
@@ -193,8 +186,8 @@ def test_by_keyboard_one_guesses_trains_and_hears_the_result(open_hero):
     assert "your guess: 1 %" in page.locator(".guess").text_content()
 
 
-def test_a_guess_is_dragged_and_deep_plain_networks_miss_it(open_hero):
-    page = open_hero(reduced_motion="reduce")
+def test_a_guess_is_dragged_and_deep_plain_networks_miss_it(open_page):
+    page = open_page(PAGE, reduced_motion="reduce")
     grip = page.locator(".guess circle").bounding_box()
     x, y = grip["x"] + 6, grip["y"] + 6
     page.mouse.move(x, y)
@@ -208,8 +201,8 @@ def test_a_guess_is_dragged_and_deep_plain_networks_miss_it(open_hero):
     assert page.locator(".curve.now").count() == 2
 
 
-def test_stop_stops_at_once_and_a_hidden_tab_pauses(open_hero):
-    page = open_hero()
+def test_stop_stops_at_once_and_a_hidden_tab_pauses(open_page):
+    page = open_page(PAGE)
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.isAway, configurable: true })")
     page.evaluate("window.isAway = true")
     page.get_by_label("Layers").fill("44")
@@ -228,19 +221,8 @@ def test_stop_stops_at_once_and_a_hidden_tab_pauses(open_hero):
     assert page.evaluate(drawn) == stopped
 
 
-def test_a_browser_without_simd_says_so(open_hero):
-    page = open_hero()
+def test_a_browser_without_simd_says_so(open_page):
+    page = open_page(PAGE)
     page.evaluate("trainEngine.code = 'throw new Error()'")
     page.get_by_role("button", name="Train both").click()
     page.get_by_text("This browser can't train here").wait_for()
-
-
-def test_a_link_alone_in_its_paragraph_becomes_the_explorer():
-    document = nodes.section()
-    for target, before in (("book/explore/train", ""), ("book/explore/train", "See "), ("book/status", "")):
-        link = pending_xref("", nodes.inline(text="Train both"), reftarget=target)
-        document += nodes.paragraph("", "", nodes.Text(before), link) if before else nodes.paragraph("", "", link)
-    replace_links(None, document)
-    live, still, _, *others = document.children
-    assert 'data-explorer="train"' in live.astext() and live.astext().endswith("<noscript>")
-    assert [one.astext() for one in (still, *others)] == ["Train both", "See Train both", "Train both"]

@@ -1,8 +1,10 @@
 """The interview's one source is valid and true, and the deck made of it updates cards instead of doubling them."""
 
 import json
+import re
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,52 +95,31 @@ def line_of(text: str) -> int:
     return QUESTIONS[: QUESTIONS.index(text)].count("\n") + 1
 
 
-# --- The file
-
-
-def test_the_questions_are_valid_and_as_many_as_promised():
-    real = questions.load(ROOT)
-    assert 95 <= len(real.questions) <= 110 and all(real.on(topic) for topic in real.topics)
-    assert {question["level"] for question in real.questions} == {"warm-up", "standard", "deep"}
-    assert 1 <= sum("own" in question for question in real.questions) <= 6
-    assert sum("choice" in question for question in real.questions) >= 60  # a quiz that is worth a page
-    assert sum("sheet" in question for question in real.questions) >= 10
-
-
 # --- Validation
 
 
-def test_the_sample_is_read_whole_and_every_scalar_is_a_text(tmp_path):
-    interview = questions.load(
-        make_book(tmp_path, ("section: Two blocks", "section: 3.2"), ('given: ["50"]', "given: [50]"))
-    )
+def test_every_scalar_is_a_text_and_knows_its_line(tmp_path):
+    changes = ("section: Two blocks", "section: 3.2"), ('given: ["50"]', "given: [50]")
+    interview = questions.load(make_book(tmp_path, *changes))
     first = interview.questions[0]
-    assert interview.topics == {"bottleneck": "Bottleneck and arithmetic", "depth": "Why depth failed"}
     assert [question["id"] for question in interview.on("depth")] == ["what-is-degradation", "is-it-overfitting"]
-    assert first["checks"][0]["value"] == "1,179,648" and first["checks"][0].line == line_of('{value: "1,179,648"')
-    assert [wrong["answer"] for wrong in first["wrong"]] == ["About 4 times", "About 16 times"]
-    assert (first["evidence"][0]["section"], first["evidence"][1]["citation"]) == ("3.2", "he2016deep")
-    assert first["given"] == ["50"]
+    assert first["evidence"][0]["section"] == "3.2" and first["given"] == ["50"]
+    assert first["checks"][0].line == line_of('{value: "1,179,648"')
 
 
 LONG = "word " * 61
 # What is planted, what the sentence must name, and how many lines behind the planted text the problem stands.
 BROKEN = {
     "an unknown key": ("    full: It", "    fulll: It", "fulll", -5),
-    "a mark of no kind": ('own: "yes"', "own: maybe", "'yes' was expected"),
     "a missing key": ("    full: Look at both errors.\n", "", "full", -6),
-    "a line that would be lost": ("full: It", "full: |-\n      % it", "begins with %"),
     "a key twice": ("level: standard", "topic: depth", "topic stands here twice"),
     "an id twice": ("id: is-it-overfitting", "id: what-is-degradation", "what-is-degradation is taken"),
     "an id that is no anchor": ("id: is-it-overfitting", "id: Is_it", "small letters, digits and hyphens"),
     "an unknown topic": ("topic: depth", "topic: width", "there is no topic width; there are bottleneck, depth"),
-    "an unknown level": ("level: deep", "level: hard", "'warm-up', 'standard', 'deep'"),
     "a long answer": ("short: No. The training error rises too.", f"short: {LONG}", "61 words, at most 60"),
     "no such chapter": ("chapter: 03_bottleneck", "chapter: 03_neck", "notebooks/03_neck.ipynb"),
     "no such section": ("section: Two blocks", "section: Not a heading", "has not one section Not a heading", -1),
-    "words of two sections": ("section: Two blocks", 'section: "3"', "has not one section 3", -1),
     "no such work": ("citation: he2016deep", "citation: he2061deep", "book/references.bib has no he2061deep"),
-    "evidence of neither kind": ("section: Summary", "where: Summary", "where"),
     "a number that nothing covers": ("16.9 times as", "16.8 times as", "short says 16.8"),
     "a number of the full answer that nothing covers": ("Of 1,234", "Of 1,235", "full says 1,235"),
     "a sum that does not come out": ("4·100 = 400", "4·100 = 401", "4·100 = 401: the last is 400"),
@@ -170,7 +151,7 @@ def test_all_problems_are_named_at_once_in_the_order_of_the_lines(tmp_path):
     changes = [BROKEN[rule][:2] for rule in ("no such chapter", "no such work", "an unknown topic")]
     with pytest.raises(QuestionsError) as error:
         questions.load(make_book(tmp_path, *changes))
-    lines = [int(problem.split("line ")[1].split(":")[0]) for problem in str(error.value).splitlines()]
+    lines = [int(number) for number in re.findall("line (\\d+):", str(error.value))]
     assert len(lines) == 3 and lines == sorted(lines)
 
 
@@ -203,25 +184,19 @@ def rows(path: Path, query: str) -> list[tuple]:
     """What the deck's database answers."""
     with zipfile.ZipFile(path) as package:
         database = package.extract("collection.anki2", path.parent / "opened")
-    connection = sqlite3.connect(database)
-    try:
+    with closing(sqlite3.connect(database)) as connection:
         return connection.execute(query).fetchall()
-    finally:
-        connection.close()
 
 
 def test_a_card_holds_question_answers_evidence_and_tags(tmp_path):
-    ((fields, tags), (_, others), (_, own)) = rows(write_sample_deck(tmp_path), "select flds, tags from notes")
+    ((fields, tags), *_, (_, own)) = rows(write_sample_deck(tmp_path), "select flds, tags from notes")
     question, short, full, evidence = fields.split("\x1f")
-    assert question == "<p>How many weights does a <code>Bottleneck</code> save beside two 3×3 convolutions?</p>"
-    assert short.startswith("<p>The two hold 1,179,648 weights")
-    assert r"\(k^2 &lt; 10\)" in full and "$" not in full
-    assert '<pre><code class="language-python">assert 3 * 3 &lt; 10' in full
+    assert "save beside two 3×3 convolutions" in question and short.startswith("<p>The two hold 1,179,648 weights")
+    assert '<pre><code class="language-python">assert 3 * 3 &lt; 10' in full and r"\(k^2 &lt; 10\)" in full
     assert "in chapter 3 or" in full and '<a href="https://arxiv.org/abs/1512.03385">the paper</a>' in full
     assert "Chapter 3, Two blocks: by hand and in code" in evidence
     assert "He et al. 2016: Deep Residual Learning for Image Recognition, section 4.1" in evidence
-    assert tags.split() == ["topic::bottleneck", "level::warm-up"]
-    assert "own::yes" in own and "own" not in others
+    assert tags.split() == ["topic::bottleneck", "level::warm-up"] and "own::yes" in own
 
 
 IDS = "select notes.guid, notes.mid, cards.did, cards.ord from notes join cards on cards.nid = notes.id"

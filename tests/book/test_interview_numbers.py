@@ -89,11 +89,9 @@ def test_every_figure_is_what_its_expression_gives(name):
 
 
 CHECKS = {  # what a text says, and whether it holds, with as many decimals as it shows
-    "2 * conv_parameters(256, 256, 3)": {"1,179,648": True, "1,179,647": False},
     "2 * conv_parameters(256, 256, 3) / 69632": {"16.9": True, "16.94": True, "17": True, "16": False},
     "resnet_cost(50).macs": {"4.1 billion": True, "4.0 billion": False},
-    "1 - 4": {"−3": True},
-    "training_error('digits', 56, 'none')": {"60.0 %": True, "61 %": False},
+    "1 - 4": {"−3": True, "3": False},
 }
 
 
@@ -103,7 +101,6 @@ def test_a_check_compares_as_many_decimals_as_the_text_shows(expression):
 
 
 UNCOVERED = {  # beside 20 and 3×3
-    "between 8, 20 and 56 layers, 3×3 and 17×7": ["56", "17"],
     "1,437 images, 16.94 times, 120 and 2.20 and 20,000": ["1,437", "16.94", "120", "2.20", "20,000"],
     "layer4, conv2_x, v1.5, ResNet-50, [at 12](x), `at 12`, $12^3$, table 12 and sections 1.4 and 2.5": [],
     "in 2015. Then .5 % of 5 %, and 3·4 = 12, 12 + 12 = 24.": ["2015", ".5", "5"],

@@ -9,7 +9,7 @@ import pytest
 from audit.browse import layout
 from audit.links import broken_links
 from explorers import EXPLORERS
-from lean import files, identity, mathematics, pages
+from lean import files, identity, mathematics
 from PIL import Image
 from repository import PLACEHOLDER, address
 
@@ -17,7 +17,8 @@ from resnet_lib import figures
 
 INTRO, CHAPTER, PROSE = "book/intro.html", "notebooks/01_degradation.html", "book/bibliography.html"
 # One page of each kind
-PAGES = (INTRO, CHAPTER, PROSE, "book/explore/depth.html", "book/interview/index.html", "search.html", "genindex.html")
+PAGES = (INTRO, "notebooks/05_full_network.html", PROSE, "book/explore/depth.html", "book/interview/index.html")
+PAGES += ("search.html", "genindex.html")
 
 
 def text_of(site: Path, page: str) -> str:
@@ -45,22 +46,13 @@ def test_no_page_names_another_server_for_what_it_loads(site):
         assert not re.search(r"unpkg|jsdelivr|fontawesome|bootstrap\.js|thebe|togglebutton|require\.js", text), page
 
 
-def test_every_page_has_one_description_and_no_script_that_holds_it_up(site):
+def test_every_page_has_one_short_description_and_no_script_that_holds_it_up(site):
     for page in all_pages(site):
         text = text_of(site, page)
-        assert len(re.findall(r'<meta name="description" content="[^"]+" />', text)) == 1, page
+        (description,) = re.findall(r'<meta name="description" content="([^"]+)" />', text)
+        assert len(description) <= 200, page
         if page != "search.html":  # where the search runs at once
             assert [tag for tag in re.findall(r"<script [^>]*src=[^>]*>", text) if "defer" not in tag] == [], page
-
-
-def test_the_description_is_the_first_words_or_the_page_s_own():
-    paragraph = mathematics.nodes.paragraph(text="word " * 40)
-    first = pages.first_words(mathematics.nodes.section("", paragraph))
-    assert first == " ".join(["word"] * 31) + "…" and len(first) == 155
-    own = '<meta name="description" content="Own." />'
-    context = {"metatags": own, "css_files": [], "script_files": []}
-    pages.prepare(SimpleNamespace(), "page", "page.html", context, None)
-    assert context["metatags"] == own
 
 
 def test_a_page_loads_what_its_text_needs_and_nothing_else(site):
@@ -78,18 +70,15 @@ def test_a_chapter_opens_in_colab_in_binder_and_on_kaggle(site):
         assert f'href="{link}"' in text_of(site, CHAPTER) and link.split("/")[2] not in text_of(site, PROSE)
 
 
-def test_the_one_style_sheet_holds_every_style_of_the_theme_and_of_the_book_and_no_icon_library(site):
+def test_the_one_style_sheet_holds_every_style_of_the_book_and_no_icon_library(site):
     static = site / "_static"
-    bundle = (static / "site.css").read_text(encoding="utf-8")
+    bundle = text_of(static, files.BUNDLE)
     for pattern in files.BUNDLED:
-        [style] = static.glob(pattern)
-        text = style.read_text(encoding="utf-8")
-        assert (files.without_icon_font(text) if pattern.startswith("styles/") else text) in bundle
-    for file in re.findall(r"url\(\s*[\"']?(?!data:|#)([^)\"']+)", bundle):
-        assert (static / file).is_file(), file
+        (style,) = static.glob(pattern)
+        assert pattern.startswith("styles/") or style.read_text(encoding="utf-8") in bundle
+    assert all((static / file).is_file() for file in re.findall(r"url\(\s*[\"']?(?!data:|#)([^)\"']+)", bundle))
     assert not [path for path in static.rglob("*") if re.search(r"awesome|\.map$|mathjax", path.name)]
-    assert "@font-face" not in bundle and ".fa-bars:before" not in bundle and "@import" not in bundle
-    assert len(bundle) < 430_000
+    assert ".bd-sidebar" in bundle and "@font-face" not in bundle and ".fa-bars:before" not in bundle
 
 
 def test_an_icon_that_nobody_drew_is_a_warning(tmp_path, caplog):
@@ -130,21 +119,9 @@ def test_a_site_with_an_address_names_it_to_search_engines(tmp_path):
     assert f"<loc>{config.html_baseurl}book/intro.html</loc>" in (tmp_path / "sitemap.xml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("tex", "part"),
-    [
-        (r"x_0 + \dots + x_L", "<mi>…</mi>"),
-        ("a_1, …, a_L", "<mi>…</mi>"),
-        (r"\binom{n}{k}", '<mfrac linethickness="0">'),
-        (r"\mathrm{ReLU}(F(x) + x)", "<mi>ReLU</mi>"),
-    ],
-)
-def test_mathematics_becomes_mathml(tex, part):
-    mathml = mathematics.to_mathml(mathematics.nodes.math_block("", tex))
-    assert mathml.startswith("<math ") and 'display="block"' in mathml and part in mathml
-
-
-def test_a_formula_that_cannot_be_translated_is_a_warning_and_shows_its_source(caplog):
+def test_mathematics_becomes_mathml_and_what_cannot_be_translated_is_a_warning_and_shows_its_source(caplog):
+    mathml = mathematics.to_mathml(mathematics.nodes.math_block("", r"x_0 + \dots + x_L"))
+    assert mathml.startswith("<math ") and 'display="block"' in mathml and "<mi>…</mi>" in mathml
     formula = mathematics.nodes.math("", r"\nonsense{x} < 1")
     assert mathematics.to_mathml(formula) == r"<code>\nonsense{x} &lt; 1</code>"
     assert "cannot be turned into MathML" in caplog.text
@@ -156,19 +133,18 @@ def luminance(colour: tuple[int, ...]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+def contrast(*colours: tuple[int, ...]) -> float:
     """From 1 to 21; text needs 4.5, a line 3."""
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    dark, light = sorted(map(luminance, colours))
     return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize(("paper", "shade"), [((255, 255, 255), -1), ((18, 18, 18), 0)])
-@pytest.mark.parametrize("kind", ["plain", "residual"])
-def test_text_in_the_two_colours_can_be_read_on_light_and_dark_pages(kind, paper, shade):
-    colours = figures.SHADES[kind][shade], {"plain": figures.PLAIN, "residual": figures.RESIDUAL}[kind]
-    ink, line = (tuple(bytes.fromhex(colour[1:])) for colour in colours)
-    on_line = tuple(round(0.12 * a + 0.88 * b) for a, b in zip(line, paper, strict=True))  # a block's name on the block
-    assert contrast(ink, paper) >= 4.5 and contrast(ink, on_line) >= 4.5 and contrast(line, paper) >= 3
+@pytest.mark.parametrize(("kind", "line"), [("plain", figures.PLAIN), ("residual", figures.RESIDUAL)])
+def test_text_in_the_two_colours_can_be_read_on_light_and_dark_pages(kind, line, paper, shade):
+    ink, line = (tuple(bytes.fromhex(colour[1:])) for colour in (figures.SHADES[kind][shade], line))
+    block = tuple(round(0.12 * a + 0.88 * b) for a, b in zip(line, paper, strict=True))  # with a name on it
+    assert contrast(ink, paper) >= 4.5 and contrast(ink, block) >= 4.5 and contrast(line, paper) >= 3
 
 
 # --- In a browser
@@ -180,14 +156,6 @@ def test_a_page_opens_without_error_or_request_and_fits_a_narrow_screen(open_pag
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.locator("h1:visible").count() == 1
     assert layout(page) == []
-
-
-def test_wide_code_output_tables_and_formulas_scroll_in_boxes_that_keys_reach(open_page):
-    page = open_page("notebooks/05_full_network.html", width=360)
-    boxes = "pre, .cell_output > .output, div.math"
-    wide = f"[...document.querySelectorAll('{boxes}')].filter(one => one.scrollWidth > one.clientWidth)"
-    assert page.evaluate(f"{wide}.length") >= 4
-    page.wait_for_function(f"{wide}.every(one => one.tabIndex === 0)")
 
 
 def test_without_a_script_a_page_is_whole_and_leads_on(open_page):
@@ -204,7 +172,6 @@ def test_without_a_script_a_page_is_whole_and_leads_on(open_page):
     [
         ("bottleneck", "3. The bottleneck"),
         ("bottelneck", "3. The bottleneck"),  # a slip of the finger
-        ("shortcut", "4. Shortcuts"),
         ("1,179,648", r"(3|12)\. "),
         ("69632", r"(3|10|12)\. "),
     ],
@@ -230,27 +197,6 @@ def test_what_was_read_is_ticked_off_and_the_front_page_leads_on(open_page):
     assert page.locator(".cards li", has=page.locator(".read")).count() == 1
 
 
-def test_a_copy_button_copies_the_code(open_page):
-    page = open_page(CHAPTER, permissions=["clipboard-read", "clipboard-write"])
-    code = page.locator("div.highlight:visible").first
-    code.hover()
-    page.locator("button.copybtn:visible").first.click()
-    assert page.evaluate("navigator.clipboard.readText()").strip() == code.locator("pre").inner_text().strip()
-
-
-def test_the_colour_mode_is_chosen_with_a_button_and_kept(open_page):
-    page = open_page(INTRO, color_scheme="light")
-    button, seen = page.locator(".theme-switch-button"), set()
-    for _ in range(3):
-        button.click()
-        seen.add(page.evaluate("document.documentElement.dataset.mode"))
-    assert seen == {"auto", "dark", "light"}
-    while page.evaluate("document.documentElement.dataset.mode") != "dark":
-        button.click()
-    page.reload()
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-
-
 @pytest.mark.parametrize(("button", "link"), [("primary", "Glossary"), ("secondary", "Exercises")])
 def test_on_a_telephone_a_button_opens_the_chapters_and_another_the_contents(open_page, button, link):
     page = open_page(CHAPTER, width=360)
@@ -259,14 +205,6 @@ def test_on_a_telephone_a_button_opens_the_chapters_and_another_the_contents(ope
     page.get_by_role("dialog").get_by_role("link", name=link).wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="hidden")
-
-
-def test_on_a_wide_screen_a_button_hides_the_chapters_and_brings_them_back(open_page):
-    page = open_page(CHAPTER)
-    chapters = page.get_by_role("navigation", name="Main")
-    for state in ("hidden", "visible"):
-        page.locator(".primary-toggle:visible").click()
-        chapters.wait_for(state=state)
 
 
 @pytest.mark.parametrize("name", ["intro", "interview/quiz", *(f"explore/{name}" for name in EXPLORERS)])
@@ -288,17 +226,12 @@ def test_a_menu_opens_and_closes_with_mouse_and_keyboard_and_is_whole_on_a_telep
     page = open_page(CHAPTER, width=360)
     button = page.get_by_role("button", name="Download this page")
     link = page.get_by_role("link", name=".ipynb")
-    assert not link.is_visible()
-    button.focus()
-    page.keyboard.press("Enter")
+    button.press("Enter")
     assert link.is_visible() and button.get_attribute("aria-expanded") == "true"
     page.keyboard.press("Tab")
-    assert link.evaluate("one => one === document.activeElement")
     page.keyboard.press("Escape")
     assert not link.is_visible() and button.evaluate("one => one === document.activeElement")
     button.click()
-    page.mouse.move(5, 600)
-    assert link.is_visible()
     page.mouse.click(180, 700)
     assert not link.is_visible() and button.get_attribute("aria-expanded") == "false"
     for name in ("Launch interactive content", "Download this page", "Source repositories"):
@@ -328,7 +261,6 @@ def test_buttons_show_an_icon(open_page):
     for name in (".primary-toggle", ".theme-switch-button", ".search-button", ".dropdown-download-buttons button"):
         box = page.locator(f".bd-header-article {name}").first
         pixels = Image.open(BytesIO(box.screenshot())).convert("L").point(lambda grey: 255 * (grey < 150))
-        left, top, right, bottom = pixels.getbbox()
-        assert 10 < right - left < 25 and 8 < bottom - top < 25, name
+        left, top, right, bottom = pixels.getbbox()  # None where nothing is drawn
         inked = pixels.histogram()[255] / ((right - left) * (bottom - top))
-        assert 0.05 < inked < 0.8, name  # lines, no square and no empty box
+        assert right - left < 25 and 0.05 < inked < 0.8, name  # lines, no square and no empty box
