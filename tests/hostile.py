@@ -9,6 +9,7 @@ an undisturbed run.
 """
 
 import argparse
+import contextlib
 import errno
 import fcntl
 import functools
@@ -21,25 +22,22 @@ import shlex
 import signal
 import sys
 import tempfile
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
-import torch
 from outcomes import figures, made_up
+from run_processes import fork, prepare_to_fork
 from test_datasets import WRONG as WRONG_IMAGES
 from test_datasets import make_folder
 from test_records import NOT_RECORDS
 
-from resnet_lib.__main__ import main as command_line
-from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import degradation_grid
 from resnet_lib.records import FORMAT as RECORD
 from resnet_lib.records import load_records, save_record
@@ -59,40 +57,16 @@ class Ended(NamedTuple):
     err: str
 
 
-def start(command: str | Callable[[], Any], before: Callable[..., Any] | None = None) -> int:
-    """Fork a process that does something to itself and then runs a command; its number."""
-    if pid := os.fork():
-        return pid
-    code: Any = 70
-    try:
-        for path, descriptor in ((os.devnull, 0), ("out", 1), ("err", 2)):
-            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, with which this may have been started, makes deaf to it
-        if before:
-            before()
-        command() if callable(command) else command_line(shlex.split(command))
-        code = 0
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()
-        while [thread for thread in threading.enumerate() if not thread.daemon and thread != threading.main_thread()]:
-            time.sleep(0.01)  # as the interpreter waits for its threads
-        os._exit(code if isinstance(code, int) else 1)
+def start(command: str, before: Callable[..., Any] | None = None) -> BaseProcess:
+    return fork(shlex.split(command), "out", "err", before)
 
 
-def wait(pid: int) -> Ended:
-    deadline = time.monotonic() + PATIENCE
-    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(0.002)
+def wait(process: BaseProcess) -> Ended:
+    process.join(PATIENCE)
+    process.kill()
+    process.join()
     out, err = (Path(name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
-    return Ended(os.waitstatus_to_exitcode(ended[1]), out, err)
+    return Ended(process.exitcode, out, err)
 
 
 def complaint(ended: Ended, code: int, words: str) -> str | None:
@@ -109,20 +83,15 @@ def says(code: int, words: str, command: str, before: Callable[..., Any] | None 
 def outcome(command: str) -> tuple[dict[str, str], set[str]]:
     """The figures of the runs, by the names of their records, and whatever else lies in the folder."""
     ended = wait(start(command))
-    found = (
-        {record.recipe.file_name: figures(record) for record in load_records(Path("runs"))} if not ended.code else {}
-    )
+    records = [] if ended.code else load_records(Path("runs"))
+    found = {record.recipe.file_name: figures(record) for record in records}
     return found, {path.name for path in Path("runs").iterdir()} - found.keys()
 
 
 @functools.cache
 def undisturbed(command: str) -> dict[str, str]:
-    here = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        figures, _ = outcome(command)
-        os.chdir(here)
-    return figures
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        return outcome(command)[0]
 
 
 def again(command: str = COMMAND, leaves: str = "") -> str | None:
@@ -184,14 +153,14 @@ def short_of_memory() -> str | None:
 
 def interrupted(number: int, times: int, code: int, words: str, command: str = LONG) -> str | None:
     """So many signals in the midst of runs; what is lost is at most the epoch under way."""
-    pid = start(command)
+    process = start(command)
     while not list(Path("runs").glob("*.checkpoint" if command == LONG else "*.lock")):
         time.sleep(0.001)
     for _ in range(times):
         time.sleep(0.02 if command == LONG else 1)
-        os.kill(pid, number)
+        os.kill(process.pid, number)
     begun = time.monotonic()
-    problem = complaint(wait(pid), code, words)
+    problem = complaint(wait(process), code, words)
     if command == SLOW:
         return problem or ("it took its time" if time.monotonic() - begun > 1 else None)
     return problem or again(LONG)
@@ -305,16 +274,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only trials whose group or name holds it")
     word = parser.parse_args().word
-    torch.set_num_threads(1)
-    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # all that takes time is done before the first fork
-    load_dataset("digits")
+    prepare_to_fork()
     chosen = {key: trial for key, trial in trials().items() if word in " ".join(key)}
     problems = 0
     for (group, name), trial in chosen.items():
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             problem = trial()
-            os.chdir("/")
         problems += problem is not None
         print(f"{group:12} {name:42} {problem or 'as it should be'}", flush=True)
     print(f"{len(chosen) - problems} of {len(chosen)} trials ended as they should")

@@ -5,24 +5,56 @@ process that works as ``python -m resnet_lib`` does. What it adds is one line in
 """
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import torch
 
 import resnet_lib
+from resnet_lib.__main__ import main
+from resnet_lib.datasets import load_dataset
+from resnet_lib.training import Run
 
 PATIENCE = 300  # seconds; a busy machine can be ten times slower than usual
 
 # Elsewhere there is no fork, or not with PyTorch loaded.
 CAN_FORK = sys.platform == "linux"
+
+
+def prepare_to_fork() -> None:
+    """Do all that takes time before the first fork, on one thread."""
+    torch.set_num_threads(1)
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # the first optimizer imports hundreds of modules
+    load_dataset("digits")
+
+
+def fork(arguments: Sequence[str], out: str, err: str, before: Callable[..., Any] | None = None) -> BaseProcess:
+    """Start the command line in a process that first does something to itself."""
+    process = multiprocessing.get_context("fork").Process(target=become_a_run, args=(arguments, out, err, before))
+    process.start()
+    return process
+
+
+def become_a_run(arguments: Sequence[str], out: str, err: str, before: Callable[..., Any] | None) -> None:
+    """What the forked process does, until its end."""
+    for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
+    # A shell that starts pytest in the background makes it, and what it starts, deaf to interrupts; nohup to SIGHUP.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if before:
+        before()
+    main(arguments)
 
 
 @dataclass
@@ -117,65 +149,33 @@ def wait_until(happened: Callable[[], bool], process: RunProcess) -> bool:
 
 
 def serve() -> None:
-    import torch
-
-    import resnet_lib.__main__  # noqa: F401 - all that takes time is done before the first fork
-    from resnet_lib.datasets import load_dataset
-    from resnet_lib.training import Run
-
-    torch.set_num_threads(1)
-    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # the first optimizer imports hundreds of modules
-    load_dataset("digits")
-    Run.train_epoch = note_each_epoch(Run.train_epoch)
-    children = set()
+    prepare_to_fork()
+    runs: dict[int, BaseProcess] = {}
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         if "start" in order:
-            pid = os.fork() or become_a_run(**order["start"])
-            children.add(pid)
-            print(pid, flush=True)
+            log = order["start"].pop("log")
+            run = fork(**order["start"], before=partial(note_each_epoch, log))
+            runs[run.pid] = run
+            print(run.pid, flush=True)
         else:
-            children.remove(order["wait"])
-            print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), flush=True)
-    for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+            run = runs.pop(order["wait"])
+            run.join()
+            print(run.exitcode, flush=True)
+    for run in runs.values():
+        run.kill()
 
 
-def note_each_epoch(train_epoch: Callable) -> Callable:
-    def noted(run) -> None:
-        line = f"{os.getpid()} {run.recipe.file_name} {run.epochs_done}\n"
-        log = os.open(os.environ["EPOCH_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(log, line.encode())
-        os.close(log)
+def note_each_epoch(file: str) -> None:
+    train_epoch = Run.train_epoch
+
+    def noted(run: Run) -> None:
+        with open(file, "a", encoding="utf-8") as log:
+            log.write(f"{os.getpid()} {run.recipe.file_name} {run.epochs_done}\n")
         train_epoch(run)
 
-    return noted
-
-
-def become_a_run(arguments: list[str], out: str, err: str, log: str) -> None:
-    """What the forked process does, until its end."""
-    from resnet_lib.__main__ import main
-
-    code = 1
-    try:
-        for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, descriptor)
-        os.environ["EPOCH_LOG"] = log
-        # A shell that starts pytest in the background makes it, and what it starts, deaf to interrupts.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        main(arguments)
-        code = 0
-    except SystemExit as exit:
-        code = exit.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    Run.train_epoch = noted
 
 
 if __name__ == "__main__":

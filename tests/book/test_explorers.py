@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 from explorers import EXPLORERS, as_html, block, degradation, depth, lesions
-from notebook_files import ROOT
 
 from resnet_course.probes import load_measurement, removable_blocks
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
-from resnet_lib.arithmetic import LayerTable, layer_table
+from resnet_lib.arithmetic import layer_table
 from resnet_lib.records import group_runs, load_records, results_folder, summarize
 
 NETWORKS = {network.key: network for network in depth.NETWORKS}
@@ -40,43 +39,7 @@ RUNS = [("digits", 20, "none", 1), ("digits", 56, "A", "all"), ("digits-long", 5
 RUNS += [("cifar10-jpg", 32, "A", 0)]
 
 
-@cache
-def layers_of(key: str, shortcut: str, size: int) -> LayerTable:
-    """The layers of the network itself, run without values."""
-    network = NETWORKS[key]
-    with torch.device("meta"):
-        if network.family == "cifar":
-            model = cifar_resnet(network.depth, shortcut)
-        else:
-            kind = BasicBlock if network.block == "basic" else Bottleneck
-            model = ResNet(kind, network.num_blocks, shortcut=shortcut)
-    return layer_table(model, (3, size, size))
-
-
 # --- The data
-
-
-@pytest.mark.parametrize(("key", "shortcut", "size"), DEPTH_STATES)
-def test_every_part_of_a_network_costs_what_its_layers_cost(key, shortcut, size):
-    """Each part of the table, in the order of execution, against the layers of the network itself."""
-    by_block: dict[str, list] = {}
-    for layer in layers_of(key, shortcut, size).layers:
-        name = layer.name if layer.name.startswith("layer") else layer.name.replace("bn1", "conv1")
-        by_block.setdefault(".".join(name.split(".")[:2]), []).append(layer)
-    blocks = iter([layers for layers in by_block.values() if sum(layer.parameters for layer in layers)])
-    counted, family = depth.data(), NETWORKS[key].family
-    at = depth.SIZES[family].index(size)
-    for name, place, count, parameters, macs in counted["designs"][key][shortcut]["parts"]:
-        in_part = [layer for _ in range(count) for layer in next(blocks)]
-        assert sum(layer.parameters for layer in in_part) == parameters, name
-        assert sum(layer.macs for layer in in_part) == macs[at], name
-        if name.startswith("Stage"):
-            about = counted["blocks"][place]
-            side = counted["sides"][family][at][about["side"]]
-            assert in_part[-1].output_shape == (about["channels"], side, side), name
-            has_projection = any("downsample" in layer.name and layer.parameters for layer in in_part)
-            assert (about["path"] == "projection") is has_projection and (about["path"] is None) is (shortcut == "none")
-    assert next(blocks, None) is None
 
 
 def recorded_lesions(kind: str, seed: int) -> list[float]:
@@ -113,17 +76,16 @@ def test_every_run_but_benchmarks_and_probes_is_there_as_it_was_recorded():
     assert set(degradation.SETS) == folders - {"benchmarks", "probes", "chapters", "h100", "__pycache__"}
     for folder, one in degradation.data()["sets"].items():
         groups = group_runs(load_records(results_folder(folder)))
+        assert {(network["shortcut"], network["depth"]) for network in one["networks"]} == groups.keys()
         for network in one["networks"]:
             key = network["shortcut"], network["depth"]
             assert [network["train"], network["test"]] == expected_errors(folder, *key[::-1], "all")
-            runs = {str(record.recipe.seed): record for record in groups.pop(key)}
-            assert network["runs"].keys() == runs.keys() and network["n"] == len(runs)
-            for seed, record in runs.items():
-                shown = network["runs"][seed]
+            assert network["n"] == len(network["runs"]) == len(groups[key])
+            for record in groups[key]:
+                shown = network["runs"][str(record.recipe.seed)]
                 assert [shown["train"], shown["test"]] == expected_errors(folder, *key[::-1], record.recipe.seed)
                 for kind, curve in shown["curves"].items():
                     assert curve == pytest.approx(record.curves[f"{kind}_error"], abs=0.00501)
-        assert not groups
 
 
 def test_data_can_not_end_the_script_that_holds_them():
@@ -141,15 +103,11 @@ def test_a_page_has_its_data_its_picture_and_its_own_script_alone(site, name):
     page = (folder / f"{name}.html").read_text(encoding="utf-8")
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
     assert json.loads(data) == json.loads(json.dumps(EXPLORERS[name].data()))
-    scripts = re.findall(r'src="\S*(explorers\S*?\.js)', page)
-    assert scripts == ["explorers.js", f"explorers-{name}.js"]
-    assert "explorers" not in (site / "book" / "status.html").read_text(encoding="utf-8")
+    assert re.findall(r'src="\S*(explorers\S*?\.js)', page) == ["explorers.js", f"explorers-{name}.js"]
     still = page.partition(data)[2].partition("<noscript>")[2].partition("</noscript>")[0]
     alternative, picture = (re.search(rf' {name}="(.*?)"', still)[1] for name in ("alt", "src"))
     assert len(alternative) > 100 and (folder / picture).resolve().is_file()
     assert still.count("<tr") == len(EXPLORERS[name].table())
-    static = ROOT / "book" / "_static"
-    assert len(data.encode()) + sum((static / script).stat().st_size for script in scripts) < 150_000
 
 
 @pytest.fixture
@@ -167,21 +125,31 @@ def depth_numbers(page) -> list[str]:
     return page.locator(".explorer-numbers dd").all_inner_texts()
 
 
+@cache
 def expected_numbers(key: str, shortcut: str, size: int) -> list[str]:
-    """Parameters, multiply-adds and layers, from the network itself."""
-    cost = layers_of(key, shortcut, size).cost
-    return [f"{cost.parameters:,}", f"{cost.macs:,}", str(NETWORKS[key].depth)]
+    """Parameters, multiply-adds and layers, from the network itself, which is run without values."""
+    network = NETWORKS[key]
+    with torch.device("meta"):
+        if network.family == "cifar":
+            model = cifar_resnet(network.depth, shortcut)
+        else:
+            kind = BasicBlock if network.block == "basic" else Bottleneck
+            model = ResNet(kind, network.num_blocks, shortcut=shortcut)
+    cost = layer_table(model, (3, size, size)).cost
+    return [f"{cost.parameters:,}", f"{cost.macs:,}", str(network.depth)]
 
 
 def test_the_depth_explorer_by_mouse_shows_the_librarys_numbers(open_explorer):
     page = open_explorer("depth")
-    assert depth_numbers(page) == expected_numbers("50", "B", 224)
     for key, shortcut, size in DEPTH_STATES:
         page.get_by_label("Network").select_option(key)
         page.locator("label", has=page.locator(f'[name=shortcut][value="{shortcut}"]')).click()
         page.get_by_label("Input size").select_option(str(size))
         assert depth_numbers(page) == expected_numbers(key, shortcut, size)
-        assert page.locator(".explorer-parts .sum .amount b").all_inner_texts() == depth_numbers(page)[:2]
+        amounts = [int(one.replace(",", "")) for one in page.locator(".explorer-parts .amount b").all_inner_texts()]
+        *parts, parameters, macs = amounts  # of each part, and of all
+        assert (sum(parts[::2]), sum(parts[1::2])) == (parameters, macs)
+        assert [f"{parameters:,}", f"{macs:,}"] == depth_numbers(page)[:2]
         blocks = sum(NETWORKS[key].num_blocks)
         assert page.locator(".explorer-drawing path.shortcut").count() == (0 if shortcut == "none" else blocks)
         products = [cell for cell in page.locator(".explorer-parts td").all_text_contents() if " = " in cell]
@@ -224,16 +192,14 @@ def test_a_built_block_costs_and_fails_as_its_modules_do(open_explorer, level, b
 def test_the_block_builder_by_keyboard_alone(open_explorer):
     page = open_explorer("block")
     page.get_by_role("button", name="+ 3×3 conv").focus()
-    for keys in (["Enter"], ["Tab", "Tab", "Enter"], ["Tab", "Enter"]):  # 3×3 conv, BatchNorm, ReLU
-        for key in keys:
-            page.keyboard.press(key)
+    for key in ("Enter", "Tab", "Tab", "Enter", "Tab", "Enter"):  # 3×3 conv, BatchNorm, ReLU
+        page.keyboard.press(key)
     assert "branch=3.64.1-b-r" in page.url
-    page.get_by_role("button", name="Take away BatchNorm").press("Enter")
-    assert "branch=3.64.1-r" in page.url
-    page.keyboard.press("Enter")  # the keyboard is at the tile that took its place, and then at the one before it
-    assert "branch=3.64.1&" in page.url
-    page.keyboard.press("Enter")
-    assert "branch=&" in page.url and page.evaluate("document.activeElement.textContent") == "+ 3×3 conv"
+    page.get_by_role("button", name="Take away BatchNorm").focus()
+    for left in ("3.64.1-r&", "3.64.1&", "&"):  # the keyboard goes to the tile that took its place, or the one before
+        page.keyboard.press("Enter")
+        assert f"branch={left}" in page.url
+    assert page.evaluate("document.activeElement.textContent") == "+ 3×3 conv"
 
 
 def test_a_volume_opens_its_arithmetic_and_a_part_shows_its_volumes(open_explorer):
@@ -284,15 +250,14 @@ def test_the_lesion_explorer_by_keyboard_switches_both_networks(open_explorer):
     assert lesion_errors(page) == expected_lesions(0, 2 | 32, 2 | 8 | 128)
 
 
-@pytest.mark.parametrize(("seed", "most"), [(0, 2), (1, 2), (2, 3)])
+@pytest.mark.parametrize(("seed", "most"), [(0, 2), (2, 3)])
 def test_the_lesion_challenge_knows_the_best_answer_and_shows_it(open_explorer, seed, most):
     page = open_explorer(f"lesions#seed={seed}")
     contest = page.locator("[data-kind=residual] .contest")
     assert f"You have 0 off; the best of all 512 ways has {most}." in contest.inner_text()
     contest.get_by_role("button", name="Show it").press("Enter")
     assert page.evaluate("document.activeElement.value") == "layer1.0"  # the button is gone
-    assert f"You have {most} off;" in contest.inner_text()
-    assert float(lesion_errors(page)[1].split()[0]) < 10
+    assert f"You have {most} off;" in contest.inner_text() and float(lesion_errors(page)[1].split()[0]) < 10
 
 
 def degradation_rows(page) -> list[list[str]]:
@@ -351,7 +316,7 @@ def test_a_link_to_a_heading_keeps_the_state_and_a_link_to_a_state_opens_it(open
     assert depth_numbers(page) == expected_numbers("18", "A", 64)
     page.wait_for_url("**#network=18&shortcut=A&size=64*")  # the address can still be passed on
     page.get_by_role("button", name="Copy a link").click()
-    assert page.locator(".explorer-link [role=status]").inner_text()
+    page.locator(".explorer-link [role=status]", has_text=re.compile(r"\w")).wait_for()
     page.evaluate("location.hash = 'network=34'")
     page.wait_for_function("document.querySelector('.explorer select').value === '34'")
     assert depth_numbers(page) == expected_numbers("34", "B", 224)

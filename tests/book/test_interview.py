@@ -72,21 +72,16 @@ BIBLIOGRAPHY = """@misc{he2016deep, author = {He, Kaiming and Zhang, Xiangyu and
 
 def make_book(root: Path, *changes: tuple[str, str]) -> Path:
     """Write the book into ``root``, with some texts of its questions replaced; the first time they stand there."""
-    questions = QUESTIONS
+    text = QUESTIONS
     for old, new in changes:
-        assert old in questions, old
-        questions = questions.replace(old, new, 1)
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": [text]} for text in HEADINGS]
-    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
-    texts = {
-        "book/interview/questions.yml": questions,
-        "book/references.bib": BIBLIOGRAPHY,
-        "notebooks/03_bottleneck.ipynb": json.dumps(notebook),
-    }
-    for name, text in texts.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": [heading]} for heading in HEADINGS]
+    for folder in ("book/interview", "notebooks"):
+        (root / folder).mkdir(parents=True)
+    (root / FILE).write_text(text, encoding="utf-8")
+    (root / "book" / "references.bib").write_text(BIBLIOGRAPHY, encoding="utf-8")
+    (root / "notebooks" / "03_bottleneck.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
     return root
 
 
@@ -130,28 +125,24 @@ BROKEN = {
     "a lone wrong choice": ("short: No.", "choice: No\n    short: No.", "two wrong answers", 3),
     "a choice that is also wrong": ("choice: About 17", "choice: About 16", "choice is one of the wrong answers too"),
     "no YAML": ("level: deep", "level: [deep", "expected", 1),
-    "nothing": (None, "", "object"),
+    "nothing": (QUESTIONS, "", "object"),
 }
 
 
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_broken_rule_is_named_with_file_and_line(tmp_path, rule):
     old, new, named, *offset = BROKEN[rule]
-    root = make_book(tmp_path) if old is None else make_book(tmp_path, (old, new))
-    if old is None:
-        (root / FILE).write_text(new, encoding="utf-8")
     with pytest.raises(QuestionsError) as error:
-        questions.load(root)
-    problems = str(error.value).splitlines()
-    line = line_of(old) + sum(offset) if old else 1
-    assert any(problem.startswith(f"{FILE}, line {line}: ") and named in problem for problem in problems), problems
+        questions.load(make_book(tmp_path, (old, new)))
+    place = f"{FILE}, line {line_of(old) + sum(offset)}: "
+    assert any(problem.startswith(place) and named in problem for problem in str(error.value).splitlines()), error.value
 
 
 def test_all_problems_are_named_at_once_in_the_order_of_the_lines(tmp_path):
     changes = [BROKEN[rule][:2] for rule in ("no such chapter", "no such work", "an unknown topic")]
     with pytest.raises(QuestionsError) as error:
         questions.load(make_book(tmp_path, *changes))
-    lines = [int(number) for number in re.findall("line (\\d+):", str(error.value))]
+    lines = [*map(int, re.findall(r"line (\d+):", str(error.value)))]
     assert len(lines) == 3 and lines == sorted(lines)
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from audit.links import Page
 from interview import make_deck
-from interview.questions import load
+from interview.questions import FILE, load
 from notebook_files import ROOT
 from sphinx.errors import ExtensionError
 
@@ -59,9 +59,8 @@ def test_the_cheat_sheet_holds_the_values_of_the_checks(site):
 
 
 def test_a_broken_file_stops_the_build_with_its_line(tmp_path):
-    folder = tmp_path / "book" / "interview"
-    folder.mkdir(parents=True)
-    (folder / "questions.yml").write_text("topics: [", encoding="utf-8")
+    (tmp_path / FILE).parent.mkdir(parents=True)
+    (tmp_path / FILE).write_text("topics: [", encoding="utf-8")
     with pytest.raises(ExtensionError, match=r"questions\.yml, line 1: "):
         make_deck(SimpleNamespace(srcdir=tmp_path))
 

@@ -19,13 +19,11 @@ FORK = "https://github.com/someone/a-fork.of-it"
 def copy(tmp_path) -> Path:
     """A repository of its own with the files that name the address."""
     for path in repository.files(ROOT):
-        text = path.read_text(encoding="utf-8")
-        if repository.address() in text:
+        if repository.address() in path.read_text(encoding="utf-8"):
             target = tmp_path / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", newline="")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
+            shutil.copy(path, target)
+    subprocess.run("git init -q && git add -A", shell=True, cwd=tmp_path, check=True)
     return tmp_path
 
 

@@ -63,11 +63,12 @@ def test_a_page_loads_what_its_text_needs_and_nothing_else(site):
 def test_a_chapter_opens_in_colab_in_binder_and_on_kaggle(site):
     place = address().removeprefix("https://github.com/")
     for link in (
-        f"https://colab.research.google.com/github/{place}/blob/main/notebooks/01_degradation.ipynb",
-        f"https://mybinder.org/v2/gh/{place}/main?urlpath=lab/tree/notebooks/01_degradation.ipynb",
-        f"https://www.kaggle.com/kernels/welcome?src=https://github.com/{place}/blob/main/notebooks/01_degradation.ipynb",
+        f"https://colab.research.google.com/github/{place}/blob/main/",
+        f"https://mybinder.org/v2/gh/{place}/main?urlpath=lab/tree/",
+        f"https://www.kaggle.com/kernels/welcome?src=https://github.com/{place}/blob/main/",
     ):
-        assert f'href="{link}"' in text_of(site, CHAPTER) and link.split("/")[2] not in text_of(site, PROSE)
+        assert f'href="{link}notebooks/01_degradation.ipynb"' in text_of(site, CHAPTER)
+        assert link not in text_of(site, PROSE)
 
 
 def test_the_one_style_sheet_holds_every_style_of_the_book_and_no_icon_library(site):
