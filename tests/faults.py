@@ -1,7 +1,7 @@
 """Plant faults, one at a time, and see whether the suite notices: how strong the tests are, measured outside of them.
 
-python -m tests.faults               every fault that has no result yet; results stay in _build/faults.json
-python -m tests.faults NAME ...      these, again
+python -m tests.faults               every fault
+python -m tests.faults WORD          those whose file or name holds the word
 python -m tests.faults --dry-run     only see that every fault still has its place in the code
 
 A fault is one line below the file that it is planted in: its name, the text that stands there once, and what takes its
@@ -10,7 +10,6 @@ does not end catches it.
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "_build" / "faults.json"
 TESTS = {"resnet_lib": "tests/lib", "resnet_course": "tests/course"}
+NOT_COPIED = (".git", ".venv*", "_build", "data", "runs", ".*_cache", "__pycache__")
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts=--doctest-modules -m 'not slow'")
 LIMIT = 1200  # seconds for the tests of a package, which take about a third of it
 
@@ -192,17 +191,6 @@ def misplaced(fault: Fault) -> str | None:
     return None if times == 1 else f"{fault.name}: its text stands {times} times in {fault.file}: {fault.old}"
 
 
-def copy_of_checkout(folder: Path) -> Path:
-    """What git tracks or would track, as it is now."""
-    listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in names:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
 def test(copy: Path, file: str) -> str | None:
     """Run the tests of the package that this file belongs to, and return what noticed something, if anything did."""
     package, *inner = Path(file).with_suffix("").parts
@@ -233,32 +221,26 @@ def plant(fault: Fault, copy: Path) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="plant these alone, whether or not they have a result")
+    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only faults whose file or name holds it")
     parser.add_argument("--dry-run", action="store_true", help="only see that every fault has its place")
     options = parser.parse_args()
-    faults = read(FAULTS)
-    unknown = sorted(set(options.names) - {fault.name for fault in faults})
-    problems = [f"no fault is named {name!r}" for name in unknown] + [*filter(None, map(misplaced, faults))]
-    if problems:
+    faults = [fault for fault in read(FAULTS) if options.word in f"{fault.file} {fault.name}"]
+    if problems := [*filter(None, map(misplaced, faults))]:
         sys.exit("\n".join(problems))
     if options.dry_run:
         print(f"{len(faults)} faults have their places")
         return
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    survivors = []
     with tempfile.TemporaryDirectory() as folder:
-        copy = copy_of_checkout(Path(folder))
-        for package in TESTS:
+        copy = Path(shutil.copytree(ROOT, Path(folder, "copy"), ignore=shutil.ignore_patterns(*NOT_COPIED)))
+        for package in sorted({fault.file.partition("/")[0] for fault in faults}):
             if problem := test(copy, package):
                 sys.exit(f"{package} fails without any fault: {problem}")
         for fault in faults:
-            if fault.name in options.names or (not options.names and fault.name not in results):
-                results[fault.name] = plant(fault, copy)
-                RESULTS.parent.mkdir(exist_ok=True)
-                RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
-                print(f"{fault.file:40} {fault.name:40} {results[fault.name] or 'SURVIVED'}", flush=True)
-    known = [fault for fault in faults if fault.name in results]
-    survivors = [fault.name for fault in known if results[fault.name] is None]
-    print(f"{len(known) - len(survivors)} of {len(known)} faults caught; survived: {', '.join(survivors) or 'none'}")
+            noticed = plant(fault, copy)
+            survivors += [fault.name] if noticed is None else []
+            print(f"{fault.file:40} {fault.name:40} {noticed or 'SURVIVED'}", flush=True)
+    print(f"{len(faults) - len(survivors)} of {len(faults)} faults caught; survived: {', '.join(survivors) or 'none'}")
 
 
 if __name__ == "__main__":
