@@ -82,42 +82,32 @@ def is_built() -> bool:
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """One Chromium for all tests, driven by Playwright; without one they are skipped, and say why."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from audit.browse import open_browser
     from pdf import find_browser
 
     try:
-        executable = find_browser()
+        program = find_browser()
     except SystemExit as problem:
         pytest.skip(str(problem))
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    with open_browser(program) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def open_page(browser, site) -> Iterator:
     """Open a page from its folder, without a network; an error, or a request to anywhere else, fails the test."""
-    contexts, problems = [], []
+    from audit.browse import Visit, watched
 
-    def was_stopped(request) -> bool:
-        """Whether the page went away before it had all: its icon, for example."""
-        return "ERR_ABORTED" in (request.failure or "")
+    contexts, visit = [], Visit("")
 
     def open_it(address: str, width: int = 1440, **options):
         contexts.append(browser.new_context(offline=True, viewport={"width": width, "height": 800}, **options))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
-        page.on("requestfailed", lambda request: was_stopped(request) or problems.append(request.url))
-        page.on(
-            "request",
-            lambda request: request.url.startswith(("file:", "data:", "blob:")) or problems.append(request.url),
-        )
+        page = watched(contexts[-1], visit)
         page.goto(f"{site.as_uri()}/{address}")
         return page
 
     yield open_it
     for context in contexts:
         context.close()
-    assert problems == []
+    assert visit.elsewhere + visit.errors == []

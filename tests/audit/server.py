@@ -8,8 +8,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".txt", ".ipynb"}
-
 
 class Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps a connection open for the next request
@@ -19,14 +17,11 @@ class Handler(SimpleHTTPRequestHandler):
         if not path.is_file():
             self.send_error(404)
             return
-        squeeze = path.suffix in COMPRESSED and "gzip" in self.headers.get("Accept-Encoding", "")
-        body = gzip.compress(path.read_bytes()) if squeeze else path.read_bytes()
+        body = gzip.compress(path.read_bytes())
+        headers = {"Content-Type": self.guess_type(str(path)), "Content-Encoding": "gzip", "Content-Length": len(body)}
         self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "max-age=600")
-        if squeeze:
-            self.send_header("Content-Encoding", "gzip")
+        for name, value in {**headers, "Cache-Control": "max-age=600"}.items():
+            self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(body)
 

@@ -35,46 +35,38 @@ RESNET50_IMAGES = {"cpu": (8, 3, 128, 128), "cuda": (64, 3, 224, 224)}  # N, C, 
 
 def all_rows() -> list[Row]:
     """Every ratio, those that this machine can't measure too."""
-    return cpu_rows() + gpu_rows()
-
-
-def cpu_rows() -> list[Row]:
-    precision = choose_precision(CPU)
-    no_bfloat16 = "" if precision == "bfloat16" else "no instructions for bfloat16 here"
+    no_bfloat16 = "" if choose_precision(CPU) == "bfloat16" else "no instructions for bfloat16 here"
     bfloat16_goal = Goal("≥", 2.5 if cpu_has("_is_amx_tile_supported") else 1.4)
-
     augmented = "batched augmentation on the CPU / PIL DataLoader with two workers"
     float32 = "ResNet-20 end to end on the CPU, our fast path / the usual loop, both in float32"
     bfloat16 = "ResNet-20 end to end on the CPU, our fast path in bfloat16 / the usual loop in float32"
-    time50 = "ResNet-50 forward and backward, our time / torchvision's"
-    memory50 = "ResNet-50 forward and backward, our peak memory / torchvision's"
     readable = "readable loop / bare loop over the same tensors"
     in_page = "residual-32 of width 4 on one thread, the page's WebAssembly in Node / PyTorch's readable loop"
     no_node = "" if shutil.which("node") else "no Node here"
+    trained = "ResNet-20 end to end on a GPU / the usual loop with AMP and a worker for each core of the CPU"
+    captured_title = "ResNet-{} on a GPU, captured steps / eager steps"
+    no_gpu = "" if torch.cuda.is_available() else "no CUDA GPU here"
     return [
         Row("augmentation", augmented, "images/s", Goal("≥", 12), augmentation, 150),
         Row("end-to-end", float32, "images/s", Goal("≥", 1.4), partial(end_to_end, CPU, "float32"), 25),
         Row("bfloat16", bfloat16, "images/s", bfloat16_goal, partial(end_to_end, CPU, "bfloat16"), 25, no_bfloat16),
-        Row("resnet50-time", time50, "ms a step", Goal("≤", 1), partial(resnet50_time, CPU), 4),
-        Row("resnet50-memory", memory50, "MiB", Goal("≤", 1), resnet50_memory, 1),
+        *resnet50_rows(CPU, 4),
         Row("readable-loop", readable, "images/s", Goal("≥", 0.97), readable_loop, 60),
         Row("in-page", in_page, "images/s", Goal("≥", 0.4), in_page_training, 10, no_node),
+        Row("captured-20", captured_title.format(20), "images/s", Goal("≥", 3), partial(captured, 20), 200, no_gpu),
+        Row("captured-110", captured_title.format(110), "images/s", Goal("≥", 3), partial(captured, 110), 200, no_gpu),
+        Row("end-to-end-gpu", trained, "images/s", Goal("≥", 5), partial(end_to_end, GPU, None), 390, no_gpu),
+        *resnet50_rows(GPU, 10, no_gpu),
     ]
 
 
-def gpu_rows() -> list[Row]:
-    no_gpu = "" if torch.cuda.is_available() else "no CUDA GPU here"
-
-    captured20, captured110 = (f"ResNet-{depth} on a GPU, captured steps / eager steps" for depth in (20, 110))
-    trained = "ResNet-20 end to end on a GPU / the usual loop with AMP and a worker for each core of the CPU"
-    time50 = "ResNet-50 forward and backward on a GPU, our time / torchvision's"
-    memory50 = "ResNet-50 forward and backward on a GPU, our peak memory / torchvision's"
+def resnet50_rows(device: torch.device, steps: int, missing: str = "") -> list[Row]:
+    suffix, where = ("-gpu", " on a GPU") if device == GPU else ("", "")
+    title = f"ResNet-50 forward and backward{where}, our {{}} / torchvision's"
+    time, memory = (partial(side, device) for side in (resnet50_time, resnet50_memory))
     return [
-        Row("captured-20", captured20, "images/s", Goal("≥", 3), partial(captured, 20), 200, no_gpu),
-        Row("captured-110", captured110, "images/s", Goal("≥", 3), partial(captured, 110), 200, no_gpu),
-        Row("end-to-end-gpu", trained, "images/s", Goal("≥", 5), end_to_end_gpu, 390, no_gpu),
-        Row("resnet50-time-gpu", time50, "ms a step", Goal("≤", 1), partial(resnet50_time, GPU), 10, no_gpu),
-        Row("resnet50-memory-gpu", memory50, "MiB", Goal("≤", 1), resnet50_memory_gpu, 1, no_gpu),
+        Row(f"resnet50-time{suffix}", title.format("time"), "ms a step", Goal("≤", 1), time, steps, missing),
+        Row(f"resnet50-memory{suffix}", title.format("peak memory"), "MiB", Goal("≤", 1), memory, 1, missing),
     ]
 
 
@@ -99,16 +91,14 @@ def augmentation(steps: int) -> tuple[Side, Side]:
     return rate(ours, passes * steps * BATCH, CPU), rate(theirs, steps * BATCH, CPU)
 
 
-def end_to_end_gpu(steps: int) -> tuple[Side, Side]:
-    """`end_to_end` in the GPU's fastest precision."""
-    return end_to_end(GPU, choose_precision(GPU), steps)
+def end_to_end(device: torch.device, precision: str | None, steps: int) -> tuple[Side, Side]:
+    """Train ResNet-20 for an epoch, from uint8 or PIL images to updated weights, from the same weights on.
 
-
-def end_to_end(device: torch.device, precision: str, steps: int) -> tuple[Side, Side]:
-    """Train ResNet-20 for an epoch, from uint8 or PIL images to updated weights, from the same weights on."""
+    Without a precision it is the device's fastest.
+    """
     on_gpu = device.type == "cuda"
     dataset = made_dataset(steps * BATCH)
-    run = made_run(20, dataset, device, precision)
+    run = made_run(20, dataset, device, precision or choose_precision(device))
     loader = pil_loader(dataset, workers=available_cores() if on_gpu else 2, pin_memory=on_gpu)
     model = build_model(run.recipe, dataset).to(device)
     theirs = usual_loop(model, loader, device, run.recipe.precision if on_gpu else "float32")
@@ -128,18 +118,23 @@ def resnet50_time(device: torch.device, steps: int) -> tuple[Side, Side]:
     return partial(milliseconds, ours), partial(milliseconds, theirs)
 
 
-def resnet50_memory(steps: int) -> tuple[Side, Side]:
-    """The most memory that PyTorch holds at once for building the network and some steps.
+def resnet50_memory(device: torch.device, steps: int) -> tuple[Side, Side]:
+    """The most memory that PyTorch holds at once for building the network and some steps, in MiB.
 
     PyTorch's own account repeats to the byte. What the system gives to a process differs by 5 % from run to run.
     """
-    return partial(peak_on_cpu, "ours", steps), partial(peak_on_cpu, "theirs", steps)
+    peak = peak_on_gpu if device == GPU else peak_on_cpu
+    ours, theirs = (partial(build_and_step, RESNET50[side], device, steps) for side in ("ours", "theirs"))
+    return partial(peak, ours), partial(peak, theirs)
 
 
-def peak_on_cpu(side: str, steps: int) -> float:
-    """In MiB."""
+def build_and_step(build: Callable[[], nn.Module], device: torch.device, steps: int) -> None:
+    forward_backward(build().to(device), torch.randn(RESNET50_IMAGES[device.type], device=device), steps)
+
+
+def peak_on_cpu(work: Callable[[], None]) -> float:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        forward_backward(RESNET50[side](), torch.randn(RESNET50_IMAGES["cpu"]), steps)
+        work()
     with TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(trace))
@@ -148,16 +143,10 @@ def peak_on_cpu(side: str, steps: int) -> float:
     return max(accumulate(change for _, change in changes)) / 2**20
 
 
-def resnet50_memory_gpu(steps: int) -> tuple[Side, Side]:
-    """As on the CPU, by the GPU allocator's account."""
-    return partial(peak_on_gpu, "ours", steps), partial(peak_on_gpu, "theirs", steps)
-
-
-def peak_on_gpu(side: str, steps: int) -> float:
-    """In MiB."""
+def peak_on_gpu(work: Callable[[], None]) -> float:
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    forward_backward(RESNET50[side]().to(GPU), torch.randn(RESNET50_IMAGES["cuda"], device=GPU), steps)
+    work()
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 

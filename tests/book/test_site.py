@@ -82,15 +82,6 @@ def test_the_one_style_sheet_holds_every_style_of_the_book_and_no_icon_library(s
     assert ".bd-sidebar" in bundle and "@font-face" not in bundle and ".fa-bars:before" not in bundle
 
 
-def test_an_icon_that_nobody_drew_is_a_warning(tmp_path, caplog):
-    (tmp_path / "_static" / "styles").mkdir(parents=True)
-    (tmp_path / "_static" / "icons.css").write_text(".fa-bars{}", encoding="utf-8")
-    icons = '<i class="fa-solid fa-bars"></i><i class="fas fa-ghost"></i>'
-    (tmp_path / "page.html").write_text(icons, encoding="utf-8")
-    files.tidy(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
-    assert len(caplog.messages) == 1 and "page.html asks for the icon ghost" in caplog.messages[0]
-
-
 def test_pictures_come_when_they_are_near_and_their_place_is_kept(site):
     tags = [tag for page in all_pages(site) for tag in re.findall(r"<img [^>]*_images/[^>]*>", text_of(site, page))]
     assert len(tags) > 20
