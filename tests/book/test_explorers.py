@@ -12,7 +12,7 @@ from explorers import EXPLORERS, as_html, block, degradation, depth, lesions
 
 from resnet_course.probes import load_measurement, removable_blocks
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
-from resnet_lib.arithmetic import layer_table
+from resnet_lib.arithmetic import LayerTable, layer_table
 from resnet_lib.records import group_runs, load_records, results_folder, summarize
 
 NETWORKS = {network.key: network for network in depth.NETWORKS}
@@ -126,8 +126,8 @@ def depth_numbers(page) -> list[str]:
 
 
 @cache
-def expected_numbers(key: str, shortcut: str, size: int) -> list[str]:
-    """Parameters, multiply-adds and layers, from the network itself, which is run without values."""
+def layers_of(key: str, shortcut: str, size: int) -> LayerTable:
+    """The layers of the network itself, run without values."""
     network = NETWORKS[key]
     with torch.device("meta"):
         if network.family == "cifar":
@@ -135,8 +135,13 @@ def expected_numbers(key: str, shortcut: str, size: int) -> list[str]:
         else:
             kind = BasicBlock if network.block == "basic" else Bottleneck
             model = ResNet(kind, network.num_blocks, shortcut=shortcut)
-    cost = layer_table(model, (3, size, size)).cost
-    return [f"{cost.parameters:,}", f"{cost.macs:,}", str(network.depth)]
+    return layer_table(model, (3, size, size))
+
+
+def expected_numbers(key: str, shortcut: str, size: int) -> list[str]:
+    """Parameters, multiply-adds and layers."""
+    cost = layers_of(key, shortcut, size).cost
+    return [f"{cost.parameters:,}", f"{cost.macs:,}", str(NETWORKS[key].depth)]
 
 
 def test_the_depth_explorer_by_mouse_shows_the_librarys_numbers(open_explorer):
@@ -150,8 +155,14 @@ def test_the_depth_explorer_by_mouse_shows_the_librarys_numbers(open_explorer):
         *parts, parameters, macs = amounts  # of each part, and of all
         assert (sum(parts[::2]), sum(parts[1::2])) == (parameters, macs)
         assert [f"{parameters:,}", f"{macs:,}"] == depth_numbers(page)[:2]
+        layers = [layer for layer in layers_of(key, shortcut, size).layers if layer.name.startswith("layer")]
+        shapes = {layer.name[:6]: [*map(str, layer.output_shape[:2])] for layer in layers}
+        spoken = page.locator(".explorer-drawing svg").get_attribute("aria-label")
+        assert [*map(list, re.findall(r"blocks, (\d+) channels, (\d+)×", spoken))] == [*shapes.values()]
         blocks = sum(NETWORKS[key].num_blocks)
         assert page.locator(".explorer-drawing path.shortcut").count() == (0 if shortcut == "none" else blocks)
+        projections = sum("downsample" in layer.name and layer.kind == "Conv2d" for layer in layers)
+        assert page.get_by_text(f" {projections} projection (dashed)").count() == (projections > 0)
         products = [cell for cell in page.locator(".explorer-parts td").all_text_contents() if " = " in cell]
         assert len(products) > 20
         assert all(eval(product.replace("·", "*").replace(",", "").replace("=", "==")) for product in products)
