@@ -159,12 +159,6 @@ def test_stem_and_head_can_be_replaced_and_train(network, change):
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
-def test_weights_summed_for_grey_images_give_what_three_equal_channels_gave():
-    model, grey = built("CIFAR, C"), IMAGES[:, :1]
-    wanted = model(grey.repeat(1, 3, 1, 1))
-    torch.testing.assert_close(grey_summed(model)[0](grey), wanted, rtol=1e-3, atol=1e-4)
-
-
 def test_numpys_integers_are_whole_numbers():
     numpy = pytest.importorskip("numpy")
     one, four, eight = (numpy.int64(number) for number in (1, 4, 8))
