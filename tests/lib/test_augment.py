@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # Every way to shift an image: 9 rows × 9 columns × mirrored or not.
 DOWN, RIGHT, MIRRORED = torch.cartesian_prod(torch.arange(9), torch.arange(9), torch.arange(2)).T
 EVERY_SHIFT = Shifts(DOWN, RIGHT, MIRRORED.bool())
-MEAN, STD = torch.tensor([52.4, 130.5, 20.0]).view(1, 3, 1, 1), torch.tensor([30.0, 0.7, 1.0]).view(1, 3, 1, 1)
+MEAN, STD = torch.tensor([52.4, 130.5, 19.6]).view(1, 3, 1, 1), torch.tensor([30.0, 0.7, 1.0]).view(1, 3, 1, 1)
 
 
 def noise(count: int, channels: int = 3, height: int = 8, width: int = 8) -> Tensor:
@@ -66,19 +66,10 @@ def test_a_batch_is_the_reference_for_each_image_padded_with_the_rounded_mean_an
     assert augmented[batch].dtype == torch.float32 and torch.equal(augmented[batch], (crops.float() - MEAN) / STD)
 
 
-def test_every_image_has_a_shift_of_its_own_the_same_in_any_batch_and_a_new_one_each_epoch():
-    augmented, everything = drawn(), torch.arange(300)
-    assert len(set(zip(*(shift.tolist() for shift in augmented.shifts), strict=True))) > 100
-    first = augmented[everything]
-    for batch in torch.randperm(300, generator=torch.Generator().manual_seed(6)).split(32):
-        assert torch.equal(augmented[batch], first[batch])
-    augmented.draw(torch.Generator().manual_seed(7))
-    assert not torch.equal(augmented[everything], first)
-
-
-def test_new_shifts_are_written_where_the_old_ones_lay():
+def test_an_epoch_draws_other_shifts_which_are_written_where_the_old_ones_lay():
     """A captured graph reads them from there."""
     augmented = drawn()
-    places = [shift.data_ptr() for shift in augmented.shifts]
+    places, before = [shift.data_ptr() for shift in augmented.shifts], augmented[torch.arange(300)]
     augmented.draw(torch.Generator().manual_seed(1))
     assert [shift.data_ptr() for shift in augmented.shifts] == places
+    assert not torch.equal(augmented[torch.arange(300)], before)

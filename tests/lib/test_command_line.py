@@ -14,7 +14,6 @@ import pytest
 import torch
 from outcomes import CPU
 
-import resnet_lib
 from resnet_lib import __main__ as command_line
 from resnet_lib.__main__ import build_parser, main
 from resnet_lib.datasets import Dataset, load_dataset
@@ -91,15 +90,6 @@ def test_the_defaults_are_the_books_and_the_papers_and_help_names_them(command, 
         assert default is None or default is False or f"(default: {default})" in text
     assert "share of a GPU that a run takes (default: 1 where the cluster has any, else 0)" in text
     assert "(default: None)" not in text and "(default: False)" not in text
-
-
-@pytest.mark.parametrize(("option", "words"), [("--help", "degradation paper-cifar10 report"), ("--version", "0.1.0")])
-def test_help_and_version(option, words, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([option])
-    out = capsys.readouterr().out
-    assert caught.value.code == 0 and all(word in out for word in words.split())
-    assert option == "--help" or out == f"{resnet_lib.__version__}\n"
 
 
 def test_a_tilde_is_the_home_folder_wherever_a_path_is_typed(monkeypatch):
@@ -210,24 +200,17 @@ def test_a_last_batch_of_one_tiny_image_is_refused_before_any_run(grids, capsys,
     ("arguments", "words"),
     [
         ("", "COMMAND"),
-        ("--lr=1 degradation", "--lr"),
-        ("degradation --schedule steps", "--schedule"),
         ("degradation --dataset mnist", "dataset mnist digits cifar10 fashion_mnist folder"),
         ("degradation --dataset folder:not-here", "not-here"),
         ("degradation --depths 8.0", "--depths whole 8.0"),
         ("degradation --depths 8 55", "depth 55 50 56"),
-        ("degradation --shortcuts a", "--shortcuts a none A B C"),
         ("degradation --seeds 0", "--seeds 0 1"),
-        ("degradation --lr nan", "--lr nan"),
         ("degradation --lr 1e308", "--lr 1e308 1e+30"),
         (f"degradation --width {10**30}", f"--width 100,000 {10**30}"),
-        (f"degradation --batch-size {10**30}", f"--batch-size 100,000 {10**30}"),
         ("probes --out x", "resnet_course probes"),
         ("class-report x", "resnet_course class-report"),
         ("degradation --device gpu", "--device gpu auto cpu cuda mps"),
         ("degradation --images 1438", "images 1438 1437 digits"),
-        ("degradation --precision float16", "--precision float16 auto float32 bfloat16"),
-        ("degradation --engine foo", "--engine foo local ray"),
         ("degradation --gpus-per-run -1", "--gpus-per-run -1"),
         ("paper-cifar10 --dataset digits --device cpu", "held_out 5000 1437 digits"),
         ("report nowhere", "nowhere"),
@@ -240,7 +223,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_any_run(arguments, words, 
     assert not list(Path().iterdir()), "nothing is written"
 
 
-@pytest.mark.parametrize("command", ["resnet_lib report", "resnet_lib degradation", "resnet_course class-report"])
+@pytest.mark.parametrize("command", ["resnet_lib report", "resnet_course class-report"])
 def test_a_picture_format_that_matplotlib_does_not_know_is_refused_in_one_line(command):
     arguments = [sys.executable, "-m", *command.split(), *["."] * ("report" in command)]
     environment = {**os.environ, "MPLBACKEND": "misspelt"}
@@ -264,7 +247,6 @@ TOO_LARGE = (
         ("load_dataset", KeyboardInterrupt(), 130, "Stopped same"),
         ("run_grid", OSError(errno.ENOSPC, "No space left on device"), 1, "No space here same"),
         ("make_folder", PermissionError(errno.EACCES, "Permission denied"), 1, "Permission denied"),
-        ("run_grid", MemoryError(), 1, "memory here"),
         ("run_grid", RuntimeError(TOO_LARGE), 1, "memory here"),
         ("run_grid", torch.OutOfMemoryError("CUDA out of memory."), 1, "memory here"),
     ],

@@ -107,7 +107,7 @@ def test_several_options_are_named_beside_the_depth_and_one_epoch_is_drawn_as_po
     assert axes.get_xlim()[0] < 1 < axes.get_xlim()[1]
 
 
-@pytest.mark.parametrize(("end", "top"), [(16, 20), (17, 50), (41, 100), (100, 100)])
+@pytest.mark.parametrize(("end", "top"), [(16, 20), (17, 50), (100, 100)])
 @pytest.mark.parametrize("curve", ["training", "test"])
 def test_the_scale_shows_every_end(end, top, curve):
     ends = ([90, end], [90, 1]) if curve == "training" else ([90, 1], [90, end])
@@ -116,20 +116,17 @@ def test_the_scale_shows_every_end(end, top, curve):
 
 
 @pytest.mark.parametrize(
-    ("records", "words"),
-    [([], "no epochs"), ([DIVERGED], "no epochs"), ([run([1], [1]), run([1, 1], [1, 1], seed=1)], r"\[1, 2\] epochs")],
-    ids=["no records", "none that ended", "two lengths"],
+    ("plot", "records", "words"),
+    [
+        (figures.plot_training, [run([1], [1]), run([1, 1], [1, 1], seed=1)], r"of one length, got \[1, 2\] epochs"),
+        (figures.plot_training, [DIVERGED], "of one length, got no epochs"),
+        (figures.plot_error_against_depth, [DIVERGED], "must hold a run that has not diverged"),
+        (figures.plot_curves, [], "must hold a run that has not diverged"),
+    ],
 )
-def test_records_that_make_no_one_figure_are_refused(records, words):
-    with pytest.raises(ValueError, match=f"of one length, got {words}"):
-        figures.plot_training(records, "title")
-
-
-@pytest.mark.parametrize("plot", [figures.plot_error_against_depth, figures.plot_curves])
-def test_where_no_run_ended_there_is_nothing_to_draw(plot):
-    for records in ([], [DIVERGED]):
-        with pytest.raises(ValueError, match="must hold a run that has not diverged"):
-            plot(records, "title")
+def test_records_that_make_no_one_figure_are_refused(plot, records, words):
+    with pytest.raises(ValueError, match=words):
+        plot(records, "title")
 
 
 def luminance(colour: str) -> float:
