@@ -22,7 +22,7 @@ def page_of(words: int, code: int, output: int) -> nodes.document:
 
 
 @pytest.mark.parametrize(
-    ("page", "minutes"), [((900, 0, 0), 5), ((901, 0, 0), 10), ((900, 75, 900), 10), ((18_000, 75, 0), 105)]
+    ("page", "minutes"), [((900, 0, 0), 5), ((901, 0, 0), 10), ((0, 90, 900), 10), ((18_000, 75, 0), 105)]
 )
 def test_code_is_read_more_slowly_than_prose_and_output_not_at_all(page, minutes):
     assert times.minutes_to_read(page_of(*page)) == minutes
