@@ -20,14 +20,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 NUMBERS = range(1, drills.NUMBER_OF_BUGS + 1)
 SEEDS = range(50)
-every_bug = pytest.mark.parametrize("entry", BUGS, ids=lambda entry: entry.name)
 every_number = pytest.mark.parametrize("number", NUMBERS)
-every_listing = pytest.mark.parametrize("listing", ["resnet50", "resnet20", "finetuning"])
 every_kind = pytest.mark.parametrize("kind", drills.KINDS)
-
-
-def number_of(name):
-    return next(number for number in NUMBERS if bug_hunt.entry_of(number).name == name)
 
 
 # The listings
@@ -39,7 +33,7 @@ LIBRARY = {
 }
 
 
-@every_listing
+@pytest.mark.parametrize("listing", LIBRARY)
 def test_a_correct_listing_begins_and_computes_like_the_library_s_network(listing):
     torch.manual_seed(0)
     model, library = bug_hunt.run_source(drills.correct_source(listing)).ResNet(), LIBRARY[listing]()
@@ -58,14 +52,6 @@ def test_a_correct_listing_begins_and_computes_like_the_library_s_network(listin
                 nn.init.uniform_(module.weight, 0.5, 1.5)
     images = torch.rand(2, 3, 64, 64)
     assert torch.allclose(model(images), library(images), rtol=1e-4, atol=1e-5)
-
-
-@every_bug
-def test_the_edits_of_a_bug_hit_one_place_each_and_its_listing_fits_the_page(entry):
-    assert all(drills.correct_source(entry.listing).count(right) == 1 for right in entry.edits)
-    lines = bug_hunt.broken_source(entry).splitlines()
-    assert len(lines) <= 85 and max(map(len, lines)) <= 83
-    assert not entry.also or entry.also in [line.strip() for line in lines]
 
 
 # The bugs
@@ -91,8 +77,12 @@ CORRECT = {  # what each piece of evidence shows of the correct listing; the res
 }
 
 
-@every_bug
-def test_a_broken_network_trains_and_predicts_without_error_or_warning(entry):
+@pytest.mark.parametrize("entry", BUGS, ids=lambda entry: entry.name)
+def test_a_listing_has_one_bug_and_trains_and_predicts_without_error_or_warning(entry):
+    assert all(drills.correct_source(entry.listing).count(right) == 1 for right in entry.edits)
+    lines = bug_hunt.broken_source(entry).splitlines()
+    assert len(lines) <= 85 and max(map(len, lines)) <= 83, "it fits the page"
+    assert not entry.also or entry.also in [line.strip() for line in lines]
     torch.manual_seed(0)
     code = bug_hunt.run_source(bug_hunt.broken_source(entry))
     model = code.ResNet(width=4, num_classes=10)
@@ -143,19 +133,12 @@ NEIGHBOURS = {  # of a line that is left out
         "x = self.layer4(self.layer3(self.layer2(self.layer1(x))))",
     },
 }
-
-
-MOVED = {  # lines that stand in another place
+BESIDE = {  # other lines that may be said as well: of what stands in another place, or beside what is left out
     "gradients cleared before the step": {"loss.backward()", "optimizer.zero_grad()", "optimizer.step()"},
     "optimizer before the new head": {"model.fc = nn.Linear(model.fc.in_features, num_classes)", "return optimizer"},
+    "projection without BatchNorm": {"projection = conv(in_channels, out_channels, 1, stride)"},
+    "shortcut of the activated branch": {"x = F.relu(self.bn1(self.conv1(x)))"},
 }
-BESIDE = (
-    MOVED
-    | {  # other lines than a change that are right answers: beside what is left out, or standing elsewhere as well
-        "projection without BatchNorm": {"projection = conv(in_channels, out_channels, 1, stride)"},
-        "shortcut of the activated branch": {"x = F.relu(self.bn1(self.conv1(x)))"},
-    }
-)
 
 
 @every_number
@@ -164,50 +147,36 @@ def test_just_the_lines_of_a_bug_are_right_answers(number):
     correct = drills.correct_source(entry.listing).splitlines()
     accepted = {lines[i].strip() for i in range(len(lines)) if drills.guess(number, i + 1)}
     changed = {line.strip() for line in lines if line not in correct}
-    around = NEIGHBOURS.get(entry.name, set())
-    assert changed | around <= accepted <= changed | around | {entry.also} | BESIDE.get(entry.name, set())
+    right = changed | NEIGHBOURS.get(entry.name, set()) | ({entry.also} - {""})
+    assert right <= accepted <= right | BESIDE.get(entry.name, set())
 
 
 @every_number
-def test_a_right_guess_names_the_bug_and_shows_the_change_the_reason_and_the_measurement(number):
-    entry = bug_hunt.entry_of(number)
+def test_a_bug_its_hints_and_a_right_guess_tell_no_more_and_no_less_than_they_should(number):
+    entry, source = bug_hunt.entry_of(number), drills.bug(number).source
+    _, _, *shown = repr(drills.bug(number)).splitlines()
+    assert shown == [f"{i:3}  {line}".rstrip() for i, line in enumerate(source.splitlines(), 1)]
+    assert entry.name not in repr(drills.bug(number))
+    assert [drills.hint(number), drills.hint(number, 2)] == [entry.clue, drills.symptom(number)]
+    places = re.fullmatch(r"It is in (.+)\.", drills.hint(number, 3))[1].split(" or ")
+    assert len(places) <= 2 and all(f"def {place.rpartition('.')[2]}(" in source for place in places)
     line = min(bug_hunt.accepted_lines(entry))
     answer = drills.guess(number, line)
     assert answer and repr(answer) == answer.text
     assert answer.text.startswith(f"Right, line {line}: {entry.name}.\n")
     assert answer.text.endswith(f"\n\n{drills.symptom(number)}")
     assert entry.explanation in " ".join(answer.text.split())
-    correct, broken = drills.correct_source(entry.listing).splitlines(), drills.bug(number).source.splitlines()
-    difference = {line for lines in ((correct, broken), (broken, correct)) for line in lines[0] if line not in lines[1]}
+    difference = set(drills.correct_source(entry.listing).splitlines()) ^ set(source.splitlines())
     assert {line.strip() for line in difference} <= {text[8:].strip() for text in answer.text.splitlines()}
-    assert max(map(len, answer.text.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("line", [0, -1, 78, 1.0, "35", True, None])
+@pytest.mark.parametrize("line", [0, 78, 1.0, "35", True])
 def test_a_guess_that_is_wrong_or_no_line_is_one_sentence(line):
-    number = number_of("missing last ReLU")
-    for wrong in (1, np.int64(1)):
-        assert repr(drills.guess(number, wrong)) == "Line 1 is as it should be." and not drills.guess(number, wrong)
+    number = next(number for number in NUMBERS if bug_hunt.entry_of(number).name == "missing last ReLU")
+    wrong = drills.guess(number, np.int64(1))
+    assert repr(wrong) == "Line 1 is as it should be." and not wrong
     assert not drills.guess(number, line)
     assert repr(drills.guess(number, line)) == f"A line is a whole number from 1 to 77, got {line!r}."
-
-
-@every_number
-def test_a_bug_shows_its_lines_with_numbers_and_not_its_name(number):
-    shown, lines = repr(drills.bug(number)).splitlines(), drills.bug(number).source.splitlines()
-    assert shown[:2] == [f"Bug {number}: which line is wrong?", ""]
-    assert [f"{i:3}  {line}".rstrip() for i, line in enumerate(lines, 1)] == shown[2:]
-    assert bug_hunt.entry_of(number).name not in "\n".join(shown)
-
-
-@every_number
-def test_hints_go_from_a_question_over_the_symptom_to_the_place(number):
-    assert repr(drills.hint(number)) == bug_hunt.entry_of(number).clue
-    assert drills.hint(number, 2) == drills.symptom(number)
-    place = re.fullmatch(r"It is in (.+)\.", drills.hint(number, 3)).group(1)
-    names = [name.rpartition(".")[2] for name in place.split(" or ")]
-    assert 1 <= len(names) <= 2
-    assert all(f"def {name}(" in drills.bug(number).source for name in names)
 
 
 # Questions: each is answered a second time from its text alone, and without the library's arithmetic.
@@ -300,9 +269,7 @@ def test_an_answer_is_told_right_or_wrong_and_why(kind):
     wrong_slips = 0
     for seed in SEEDS:
         ask = drills.question(seed, kind)
-        assert (ask.check(ask.answer).startswith("Right: ") and ask.check(ask.answer).endswith(f"{ask.unit}.")) or (
-            kind == "shape" and ask.check(ask.answer) == f"Right: {ask.unit} = {ask.answer}."
-        )
+        assert ask.check(ask.answer).startswith("Right: ") and ask.unit in ask.check(ask.answer)
         if not isinstance(ask.answer, tuple):
             assert ask.check(float(write_number(ask.answer).replace(",", ""))).startswith("Right"), "as it is written"
         for slip, mistake in ask.slips:
@@ -314,28 +281,23 @@ def test_an_answer_is_told_right_or_wrong_and_why(kind):
 
 @every_kind
 def test_the_same_seed_asks_the_same_and_other_seeds_ask_something_else(kind):
-    texts = [drills.question(seed, kind).text for seed in range(50)]
-    assert texts == [drills.question(seed, kind).text for seed in range(50)]
+    texts = [drills.question(seed, kind).text for seed in SEEDS]
+    assert texts == [drills.question(np.int64(seed), kind).text for seed in SEEDS]
     assert len(set(texts)) > 25
-    ask = drills.question(np.int64(4), kind)
-    assert " ".join(repr(ask).split()) == ask.text and max(map(len, repr(ask).splitlines())) <= 88
-    assert repr(ask.solution) == str(ask.solution)
 
 
-REFUSED = [
-    *((lambda call=call: call(0), f"number .*from 1 to {len(NUMBERS)}, got 0") for call in (drills.bug, drills.hint)),
-    (lambda: drills.symptom(1.0), "number .*got 1.0"),
-    (lambda: drills.guess(True, 1), "number .*got True"),
-    (lambda: drills.bug(len(NUMBERS) + 1), f"got {len(NUMBERS) + 1}"),
-    (lambda: drills.hint(1, 4), "level must be 1, 2 or 3, got 4"),
-    (lambda: drills.hint(1, "1"), "level must be 1, 2 or 3, got '1'"),
-    (lambda: drills.question(-1), "seed .*from 0 up, got -1"),
-    (lambda: drills.question(True), "seed .*from 0 up, got True"),
-    (lambda: drills.question(0, "riddle"), "kind must be one of 'convolution', .*got 'riddle'"),
-]
-
-
-@pytest.mark.parametrize(("call", "named"), REFUSED)
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: drills.hint(0), f"number .*from 1 to {len(NUMBERS)}, got 0"),
+        (lambda: drills.bug(len(NUMBERS) + 1), f"got {len(NUMBERS) + 1}"),
+        (lambda: drills.symptom(1.0), "number .*got 1.0"),
+        (lambda: drills.guess(True, 1), "number .*got True"),
+        (lambda: drills.hint(1, 4), "level must be 1, 2 or 3, got 4"),
+        (lambda: drills.question(-1), "seed .*from 0 up, got -1"),
+        (lambda: drills.question(0, "riddle"), "kind must be one of 'convolution', .*got 'riddle'"),
+    ],
+)
 def test_what_is_no_number_level_seed_or_kind_is_refused(call, named):
     with pytest.raises(ValueError, match=named):
         call()
@@ -345,14 +307,12 @@ def test_an_answer_of_the_wrong_form_or_size_is_told_so():
     ask = drills.question(1, "convolution")
     assert ask.check(ask.answer + 7) == f"{ask.answer + 7:,} is too large."
     assert ask.check(1) == "1 is too small."
-    assert ask.check("9,536") == "The answer is a number, got str."
     assert ask.check(True) == "The answer is a number, got bool."
     shape = drills.question(1, "shape")
     channels, height, width = shape.answer
     assert shape.check((channels + 1, height, width + 1)).endswith("is not right: look at channels and width.")
     assert shape.check([channels, height, width]).startswith("Right")
     assert shape.check(channels) == f"The answer is 3 numbers, (channels, height, width), got {channels}."
-    assert shape.check((1, 2)).startswith("The answer is 3 numbers")
     ratio = drills.question(2, "bottleneck ratio")
     assert ratio.check(ratio.answer * 1.04).startswith("Right")
     assert not ratio.check(ratio.answer * 1.06).startswith("Right")
