@@ -103,8 +103,7 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
 
     # Of 200 students with 12 runs each 41 has none, 20 and 21 one more, 42 one fewer, and 11 ten's twelve.
     assert printed.startswith("200 students, 2,401 runs of ") and "Class report: 200 students, 2,401 runs" in page.text
-    assert len(text) < 2**20, "a page that can be sent around"
-    assert len(printed.splitlines()) < 60 and max(map(len, printed.splitlines())) < 300
+    assert len(text) < 2**20 and len(printed.splitlines()) < 60, "a page that can be sent around"
     counts = dict(re.findall(r"(?m)^([A-Z][a-z ]+): (\d+)$", printed))
     assert counts == {"Copies": "1", "Outliers": "2", "Diverged": "1", "Missing runs": "13", "Files not used": "3"}
     page.check_that_it_needs_nothing_but_itself()
@@ -127,8 +126,7 @@ def test_200_submissions_make_one_page_that_names_what_stands_out(tmp_path):
     assert page.sections["Diverged"]["li"] == ["student 021: digits-0-plain-8-seed998"]
     places = [line.partition(": ")[0] for line in page.sections["Files not used"]["li"]]
     assert sorted(places) == sorted([f"{names[0]}/x.json", f"{names[32]}/huge.json", f"{names[34]}/broken.zip"])
-    recipes = page.sections["The recipes"]
-    assert set(recipes["dt"]) == {"dataset", "width", "epochs"} and "lr 0.1" in recipes["p"][0]
+    assert set(page.sections["The recipes"]["dt"]) == {"dataset", "width", "epochs"}
 
 
 def tell_gradescope(folder):
@@ -209,25 +207,23 @@ def read(folder: Path) -> tuple[dict[str, int], list[str]]:
     return {student.name: len(student.runs) for student in students}, unusable
 
 
-def test_records_are_found_in_folders_and_zip_files_however_deep(tmp_path):
+def test_records_are_found_however_deep_nothing_is_unpacked_and_what_is_hidden_is_passed_over(tmp_path):
     first, second, third, fourth = (ran(seed=seed) for seed in range(4))
-    hand_in(tmp_path, "ada/a/b/c", first)
-    hand_in_zip(tmp_path / "ada" / "work.zip", **{"x/y/second.json": as_text(second)})
-    hand_in_zip(tmp_path / "ada.ZIP", **{"third.JSON": as_text(third)})
-    hand_in_zip(tmp_path / "bob.zip", **{"fourth.json": as_text(fourth), "notes.txt": "no record"})
-    students, unusable = read_class(tmp_path)
-    found = {student.name: [run.record for run in student.runs] for student in students}
-    assert found == {"ada": [second, first, third], "bob": [fourth]} and not unusable
-
-
-def test_nothing_is_unpacked_and_what_is_hidden_is_passed_over(tmp_path):
     folder = tmp_path / "class"
-    hand_in_zip(folder / "bob.zip", **{"../../out.json": as_text(ran()), "__MACOSX/._x.json": "\0"})
+    hand_in(folder, "ada/a/b/c", first)
+    hand_in_zip(folder / "ada" / "work.zip", **{"x/y/second.json": as_text(second)})
+    hand_in_zip(folder / "ada.ZIP", **{"third.JSON": as_text(third)})
+    hand_in_zip(folder / "bob.zip", **{"../../out.json": as_text(fourth), "a.txt": "", "__MACOSX/._x.json": "\0"})
     for place in (".vscode/settings.json", "__MACOSX/x.json", "._x.json"):
         (folder / "ada" / place).parent.mkdir(exist_ok=True, parents=True)
         (folder / "ada" / place).write_text("{}", encoding="utf-8")
+    if sys.platform != "win32":  # where a link needs a right
+        (folder / "ada" / "up").symlink_to(tmp_path)
     before = set(tmp_path.rglob("*"))
-    assert read(folder) == ({"ada": 0, "bob": 1}, []) and set(tmp_path.rglob("*")) == before
+    students, unusable = read_class(folder)
+    found = {student.name: [run.record for run in student.runs] for student in students}
+    assert found == {"ada": [second, first, third], "bob": [fourth]} and not unusable
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_the_same_record_twice_counts_once_and_another_of_the_same_run_is_named(tmp_path):
@@ -265,24 +261,34 @@ def claiming(size: int, claimed: int) -> bytes:
     return zipped(size).replace(struct.pack("<I", size), struct.pack("<I", claimed))
 
 
-MALICIOUS = {
-    "a bomb": (lambda: zipped(16 * MOST_BYTES), "/x.json: it is larger than"),
-    "a bomb that denies it": (lambda: claiming(16 * MOST_BYTES, MOST_BYTES // 2), "/x.json: "),
-    "a bomb by another method": (lambda: zipped(16 * MOST_BYTES, zipfile.ZIP_LZMA), "/x.json: it is compressed by"),
-    "a large file": (lambda: bytes(MOST_BYTES_OF_ZIP + 1), ": it is larger than"),
-    "an encrypted archive": (encrypted, "/x.json: it is encrypted"),
+# What lies in a student's folder → (how it is made there, how its line begins).
+UNUSABLE = {
+    "a bomb": (lambda path: path.write_bytes(zipped(16 * MOST_BYTES)), "bad.zip/x.json: it is larger than"),
+    "a bomb that denies it": (lambda path: path.write_bytes(claiming(16 * MOST_BYTES, MOST_BYTES // 2)),
+                              "bad.zip/x.json: "),
+    "a bomb by another method": (lambda path: path.write_bytes(zipped(16 * MOST_BYTES, zipfile.ZIP_LZMA)),
+                                 "bad.zip/x.json: it is compressed by"),
+    "a large file": (lambda path: path.write_bytes(bytes(MOST_BYTES_OF_ZIP + 1)), "bad.zip: it is larger than"),
+    "an encrypted archive": (lambda path: path.write_bytes(encrypted()), "bad.zip/x.json: it is encrypted"),
+    "a zip file in a zip file": (lambda path: hand_in_zip(path, **{"x.zip": b""}), "bad.zip/x.zip: it is a zip file"),
+    "brackets": (lambda path: path.with_name("bad.json").write_bytes(b"[" * 100_000), "bad.json: its brackets"),
+    "a link": (lambda path: path.symlink_to("/dev/zero"), "bad.zip: it is a link"),
+    "a pipe": (lambda path: os.mkfifo(path), "bad.zip: it is not a file"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "beginning"), MALICIOUS.values(), ids=MALICIOUS)
-def test_a_zip_file_that_would_do_harm_is_named_and_takes_little_memory(tmp_path, make, beginning):
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_what_would_do_harm_is_named_with_the_reason_and_takes_little_memory(tmp_path, what):
+    if sys.platform == "win32" and what in ("a link", "a pipe"):
+        pytest.skip("links need a right there, and pipes are otherwise")
+    make, beginning = UNUSABLE[what]
     hand_in(tmp_path, "ada", ran())
-    (tmp_path / "ada" / "work.zip").write_bytes(make())
+    make(tmp_path / "ada" / "bad.zip")
     tracemalloc.start()
     students, (line,) = read(tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert students == {"ada": 1} and line.startswith(f"ada/work.zip{beginning}") and peak < 8 * MOST_BYTES
+    assert students == {"ada": 1} and line.startswith(f"ada/{beginning}") and peak < 8 * MOST_BYTES
 
 
 def test_of_very_many_files_the_first_are_read_those_nearest_to_the_top_before(tmp_path):
@@ -310,25 +316,6 @@ def test_the_number_is_read_whole_or_not_at_all(tmp_path, typed, number):
     hand_in(tmp_path, "ada", ran())
     (tmp_path / "ada" / "a.ipynb").write_text(f"#STUDENT_NUMBER = 5\\nSTUDENT_NUMBER {typed}", encoding="utf-8")
     assert read_class(tmp_path)[0][0].number == number
-
-
-UNUSABLE = {
-    "nested": lambda path: path.write_text("[" * 100_000, encoding="utf-8"),
-    "a zip file in a zip file": lambda path: hand_in_zip(path.with_suffix(".zip"), **{"inner.zip": b""}),
-    "a link": lambda path: path.symlink_to("/dev/zero"),
-    "a pipe": lambda path: os.mkfifo(path),
-}
-
-
-@pytest.mark.parametrize("spoil", UNUSABLE.values(), ids=UNUSABLE)
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there, and pipes are otherwise")
-def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, spoil):
-    hand_in(tmp_path, "ada", ran())
-    (tmp_path / "ada" / "up").symlink_to(tmp_path)
-    spoil(tmp_path / "ada" / "bad.json")
-    students, (line,) = read(tmp_path)
-    place, _, reason = line.partition(": ")
-    assert students == {"ada": 1} and place.startswith("ada/bad.") and len(reason) > 5 and place not in reason
 
 
 @pytest.mark.parametrize(
@@ -369,7 +356,6 @@ def of_recipe(record: Record, **changes) -> Record:
         (COPY, of_recipe(COPY, seed=1), "the same times"),
         (COPY, replace(COPY, train_error=0.0, train_loss=0.5), "the same times"),
         (COPY, of_recipe(TRAINED_AGAIN, seed=1), "the same losses from other settings"),
-        (COPY, of_recipe(TRAINED_AGAIN, depth=56, shortcut="none"), "the same losses from other settings"),
         # The same recipe and seed on a machine of the same kind:
         (COPY, TRAINED_AGAIN, None),
         # The same images by another name:
@@ -429,13 +415,7 @@ def test_a_run_is_compared_with_its_own_recipe_if_eight_have_it_and_else_with_it
     assert re.match(r"w1: .*: training error 40\.00 %, 78\.0 deviations from 1\.00 %, .*27 runs of its network", line)
 
 
-# The picture and the page in odd classes
-
-
-TOO_DEEP = 6 * 10**100 + 2
-
-
-@pytest.mark.parametrize("depths", [[TOO_DEEP], [8, TOO_DEEP], [6 * n + 2 for n in range(1, 60)]], ids=len)
+@pytest.mark.parametrize("depths", [[8, 6 * 10**100 + 2], [6 * n + 2 for n in range(1, 60)]], ids=len)
 def test_depths_beyond_reason_do_not_spoil_the_page_and_the_same_class_makes_the_same(tmp_path, depths):
     hand_in(tmp_path / "class", "ada", *(ran(depth=depth, shortcut=kind) for depth in depths for kind in ("none", "A")))
     pages = []
