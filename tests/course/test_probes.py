@@ -11,7 +11,6 @@ from torch import nn
 
 from resnet_course import probes
 from resnet_course.probes.gradients import cosines, gradient_agreement, hessian_range, mean_cosine
-from resnet_course.probes.lesions import rank_correlation
 from resnet_course.probes.plans import DOSES
 from resnet_course.probes.variants import KINDS
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
@@ -90,11 +89,6 @@ def linear_chain(*factors: float) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def same(a: nn.Module, b: nn.Module, x: torch.Tensor) -> bool:
-    with torch.no_grad():
-        return torch.equal(a(x), b(x))
-
-
 def plane(model: nn.Module) -> tuple:
     return tuple(probes.filter_normalised_direction(model, generator(seed)) for seed in (0, 1))
 
@@ -114,7 +108,7 @@ PROBES = {
     "insert_zero_blocks": lambda model: probes.insert_zero_blocks(model, 1),
     "response_std": lambda model: probes.response_std(model, images()),
     "branch_shares": lambda model: probes.branch_shares(model, images()),
-    "loss_surface": lambda model: probes.loss_surface(model, plane(model), [0.0, 1.0], images(), LABELS),
+    "loss_surface": lambda model: probes.loss_surface(model, plane(model), [1.0], images(), LABELS),
     "loss_surface, batch": lambda model: probes.loss_surface(model, plane(model), [1.0], images(), LABELS, True),
 }
 
@@ -136,8 +130,8 @@ def test_a_probe_leaves_the_model_as_it_is(probe, training):
 # Gradients
 
 
-@pytest.mark.parametrize("factors", [[1.0, 1.0, 1.0], [0.5] * 12, [2.0] * 6, [0.25, 4.0, 1.0, 3.0]])
-def test_gradient_norms_of_a_linear_chain_are_those_of_the_closed_form(factors):
+def test_gradient_norms_of_a_linear_chain_are_those_of_the_closed_form():
+    factors = [0.25, 4.0, 1.0, 3.0]
     x, label = torch.tensor([[0.3, -0.2, 0.1, 0.4]]), torch.tensor([2])
     # dL/dW_i = (product of the other factors) · (p - onehot) xᵀ, and the norm of an outer product is that of both.
     p = F.softmax(math.prod(factors) * x, dim=1) - F.one_hot(label, 4)
@@ -153,17 +147,6 @@ def test_gradient_norms_see_batchnorm_as_in_training():
     F.cross_entropy(trained(images()), LABELS).backward()
     expected = trained.conv1.weight.grad.double().norm().item()
     assert probes.gradient_norms(model, images(), LABELS)["conv1"] == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_gradient_keeps_its_direction_up_to_the_minimum_and_turns_round_behind_it():
-    two_classes = nn.Sequential(nn.Linear(4, 2, bias=False))
-    one = gradient_agreement(two_classes, torch.tensor([[1.0, 2.0, -1.0, 0.5]]), torch.tensor([0]), [0.0, 0.1, 3.0])
-    assert one == pytest.approx([1.0] * 3, abs=1e-4), "of one image alone there is no minimum"
-    # The same input twice with label 0 and once with label 1: the best probability of label 0 is 2/3.
-    model = nn.Sequential(nn.Linear(1, 2, bias=False))
-    nn.init.ones_(model[0].weight)
-    three = gradient_agreement(model, torch.ones(3, 1), torch.tensor([0, 0, 1]), [0.01, 5.0])
-    assert three == pytest.approx([1.0, -1.0], abs=1e-4)
 
 
 def test_the_agreement_moves_and_counts_every_parameter_that_trains():
@@ -195,14 +178,11 @@ def test_the_hessian_range_of_a_small_network_is_that_of_its_whole_hessian():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
     x, labels = torch.randn(6, 2), torch.tensor([0, 1, 0, 1, 0, 1])
-    names, values = zip(*model.named_parameters(), strict=True)
-
-    def loss(flat):
-        parts = flat.split([value.numel() for value in values])
-        replaced = {name: part.view_as(value) for name, part, value in zip(names, parts, values, strict=True)}
-        return F.cross_entropy(torch.func.functional_call(model, replaced, (x,)), labels)
-
-    whole = torch.autograd.functional.hessian(loss, torch.cat([value.detach().flatten() for value in values]))
+    parameters = list(model.parameters())
+    first = torch.autograd.grad(F.cross_entropy(model(x), labels), parameters, create_graph=True)
+    flat = torch.cat([gradient.flatten() for gradient in first])
+    rows = [torch.autograd.grad(entry, parameters, retain_graph=True) for entry in flat]
+    whole = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
     eigenvalues = torch.linalg.eigvalsh(whole.double())
     expected = [eigenvalues[0].item(), eigenvalues[-1].item()]
     assert hessian_range(model, x, labels, iterations=17) == pytest.approx(expected, rel=1e-3)
@@ -221,41 +201,22 @@ def test_frozen_batchnorm_holds_the_mean_and_variance_of_the_images_and_treats_e
 
 
 def test_input_gradients_of_a_known_function():
-    class Squares(nn.Module):
-        def forward(self, x):
-            return torch.stack([x.square().flatten(1).sum(1), x.flatten(1).sum(1)], dim=1)
+    def squares_and_sums(x):
+        return torch.stack([x.square().flatten(1).sum(1), x.flatten(1).sum(1)], dim=1)
 
     inputs = torch.randn(4, 2, 3, generator=generator())
-    assert torch.allclose(probes.input_gradients(Squares(), inputs), 2 * inputs.flatten(1))
-    assert torch.equal(probes.input_gradients(Squares(), inputs, output=1), torch.ones(4, 6))
+    assert torch.allclose(probes.input_gradients(squares_and_sums, inputs), 2 * inputs.flatten(1))
+    assert torch.equal(probes.input_gradients(squares_and_sums, inputs, output=1), torch.ones(4, 6))
 
 
-@pytest.mark.parametrize(
-    "values", [torch.arange(20.0), torch.randn(30, generator=generator()), torch.sin(torch.arange(40.0) / 3)]
-)
-def test_autocorrelation_is_its_formula(values):
-    def by_hand(lag):
-        centred = (values.double() - values.double().mean()).tolist()
-        return sum(a * b for a, b in zip(centred, centred[lag:], strict=False)) / sum(v**2 for v in centred)
-
+def test_autocorrelation_is_its_formula():
+    values = torch.randn(30, generator=generator())
+    centred = (values.double() - values.double().mean()).tolist()
+    by_hand = [sum(a * b for a, b in zip(centred, centred[lag:], strict=False)) for lag in range(7)]
     got = probes.autocorrelation(values, 6)
-    assert got.tolist() == pytest.approx([by_hand(lag) for lag in range(7)], abs=1e-5)
-    assert torch.allclose(probes.autocorrelation(3 - 2 * values, 6), got, atol=1e-5)  # no shift, no factor changes it
+    assert got.tolist() == pytest.approx([product / by_hand[0] for product in by_hand], abs=1e-5)
     vectors = torch.stack([values, torch.zeros_like(values), values], 1)  # of vectors, inner products
     assert torch.allclose(probes.autocorrelation(vectors, 6), got, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("gradients", "mean"),
-    [
-        ([[1.0, 2.0]] * 3, 1.0),
-        ([[1.0, 0.0], [-3.0, 0.0]], -1.0),
-        ([[1.0, 0.0], [-0.5, 3**0.5 / 2], [-0.5, -(3**0.5) / 2]], -0.5),  # a regular triangle
-        ([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]], 1 / 3),  # cosines 1, 0 and 0
-    ],
-)
-def test_mean_cosine_of_known_directions(gradients, mean):
-    assert mean_cosine(torch.tensor(gradients)) == pytest.approx(mean, abs=1e-6)
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -277,18 +238,12 @@ def test_line_net_is_what_its_docstring_says_and_has_a_gradient_for_each_input(r
 # Lesions
 
 
-@pytest.mark.parametrize("removed", [set(c) for n in range(4) for c in itertools.combinations(range(3), n)])
-def test_a_network_that_adds_constants_adds_those_of_the_blocks_that_are_left(removed):
-    rest = probes.lesion(Counter(1, 2, 4), [f"layer1.{i}" for i in removed])
-    assert rest(torch.zeros(1, 1, 2, 2)).argmax(1).item() == sum(2**i for i in range(3) if i not in removed)
-
-
 def test_lesion_table_says_what_goes_wrong_without_each_subset():
     digits = torch.randint(0, 16, (20, 1, 4, 4), generator=generator(), dtype=torch.uint8)
     labels = torch.tensor([7] * 10 + [6] * 6 + [3] * 4)
     table = probes.lesion_table(Counter(1, 2, 4), Dataset("counts", 8, digits, 0 * labels, digits, labels))
     assert [*table] == list(range(8))
-    # Without block 0 the class is 6; without block 2 it is 3.
+    # A network that adds constants adds those of the blocks that are left: without block 0 the class is 6.
     for mask, wrong in table.items():
         assert torch.equal(wrong, labels != 7 - mask)
 
@@ -303,21 +258,10 @@ def test_a_lesion_leaves_shortcut_and_relu_of_a_residual_block_and_the_input_of_
         assert all(module.training == training for module in rest.modules()), "it keeps the mode"
 
 
-@pytest.mark.parametrize(
-    ("model", "removable"),
-    [
-        (network(14, "A"), ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]),
-        (network(14, "none"), ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]),
-        (bottlenecks()[0], ["layer1.0", "layer1.1", "layer2.0", "layer3.0", "layer4.0"]),
-    ],
-)
-def test_removable_are_all_residual_blocks_and_the_plain_ones_that_keep_the_shape(model, removable):
-    assert probes.removable_blocks(model) == removable
-
-
 def test_blocks_are_drawn_without_repetition_and_by_the_generator():
     model = network(20)
     drawn = probes.choose_blocks(model, 5, generator())
+    assert probes.removable_blocks(model) == list(probes.blocks_of(model)), "of a residual network all"
     assert len(set(drawn)) == 5 and set(drawn) <= set(probes.removable_blocks(model))
     assert drawn == probes.choose_blocks(model, 5, generator()) != probes.choose_blocks(model, 5, generator(1))
 
@@ -332,18 +276,11 @@ def test_swaps_move_blocks_within_their_stage_only():
         assert name == "layer1" or places[0] == 0, "the block that changes the shape stays"
 
 
-@pytest.mark.parametrize(
-    ("order", "tau"), [([0, 1, 2, 3], 1), ([3, 2, 1, 0], -1), ([1, 0, 3, 2], 1 / 3), ([2, 0, 1], -1 / 3)]
-)
-def test_rank_correlation_counts_pairs_in_order_less_those_that_are_not(order, tau):
-    assert rank_correlation(order) == pytest.approx(tau)
-
-
 # Path lengths
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
+@pytest.mark.parametrize("shortcut", ["A", "C"])
 def test_the_gradients_of_all_path_lengths_add_up_to_the_gradient(shortcut, training):
     model, seen = network(shortcut=shortcut).train(training), []
     by_length = probes.gradient_by_path_length(model, images(), LABELS)
@@ -352,10 +289,11 @@ def test_the_gradients_of_all_path_lengths_add_up_to_the_gradient(shortcut, trai
     assert len(by_length) == 7 and torch.allclose(by_length.sum(0), gradient, atol=1e-6)
 
 
-@pytest.mark.parametrize("factors", [[0.5] * 4, [0.5, 0.25, 2.0], [3.0]])
-def test_path_lengths_of_branches_that_multiply_are_the_coefficients_of_their_polynomial(factors):
+def test_path_lengths_of_branches_that_multiply_are_the_coefficients_of_their_polynomial():
+    factors = 0.5, 0.25, 2.0
     x = torch.rand(2, 1, 3, 3, generator=generator()) + 0.1
     by_length = probes.gradient_by_path_length(Multiplier(*factors), x, torch.tensor([0, 1]))
+    assert len(by_length) == 4
     for length, part in enumerate(by_length):  # ∏ (1 + w t): every way to go through so many of the branches
         ways = sum(math.prod(chosen) for chosen in itertools.combinations(factors, length))
         assert torch.allclose(part, ways * by_length[0], rtol=1e-4, atol=1e-7)
@@ -385,11 +323,10 @@ def test_responses_are_taken_behind_batchnorm_and_before_the_addition():
         assert deviation == pytest.approx({"layer1.0.bn1": 0.25, "layer2.0.bn2": 0}.get(name, 1.0), rel=0.02), name
 
 
-@pytest.mark.parametrize("constant", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
-def test_the_share_of_a_branch_that_adds_a_constant_to_ones_is_the_constant(block, constant):
+def test_the_share_of_a_branch_that_adds_a_constant_to_ones_is_the_constant(block):
     ones = torch.ones(2, block.expansion, 3, 3)
-    assert probes.branch_shares(nn.Sequential(adds(constant, block)), ones) == pytest.approx({"0": constant})
+    assert probes.branch_shares(nn.Sequential(adds(2.0, block)), ones) == pytest.approx({"0": 2.0})
     assert probes.branch_shares(network(shortcut="none"), images()) == {}, "plain blocks have none"
 
 
@@ -446,16 +383,15 @@ def test_along_its_own_weights_a_network_with_batchnorm_is_flat_only_if_batchnor
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shortcut", ["A", "B"])
-def test_inserted_zero_blocks_change_no_bit_and_can_learn(shortcut, training):
-    model = network(shortcut=shortcut).train(training)
+def test_inserted_zero_blocks_change_no_bit_and_can_learn(training):
+    model = network().train(training)
     deeper = probes.insert_zero_blocks(model, 3)
     assert len(probes.blocks_of(deeper)) == len(probes.blocks_of(model)) + 9
-    assert same(copy.deepcopy(model), deeper, images())
+    assert torch.equal(copy.deepcopy(model)(images()), deeper(images()))
     F.cross_entropy(deeper(images()), LABELS).backward()
     assert deeper.layer1[-1].bn2.weight.grad.abs().sum() > 0
     bottleneck, x = bottlenecks()
-    assert same(bottleneck, probes.insert_zero_blocks(bottleneck, 1), x)
+    assert torch.equal(bottleneck(x), probes.insert_zero_blocks(bottleneck, 1)(x))
 
 
 def convolutions(kind: str) -> list[nn.Conv2d]:
@@ -495,10 +431,7 @@ def test_projections_lose_their_batchnorm_and_start_as_the_identity_where_the_sh
     assert isinstance(model.layer2[0].downsample[1], nn.BatchNorm2d), "not where the shape changes"
 
 
-@pytest.mark.parametrize(
-    ("kind", "noise"),
-    [("plain, near identity", 0.1), ("plain, no BN, near identity", 0.1), ("plain, near identity 0.5", 0.5)],
-)
+@pytest.mark.parametrize(("kind", "noise"), [("plain, near identity", 0.1), ("plain, near identity 0.5", 0.5)])
 def test_near_the_identity_is_a_share_of_the_weights_as_drawn(kind, noise):
     for drawn, near in list(zip(convolutions("plain"), convolutions(kind), strict=True))[1:]:
         assert torch.allclose(near.weight, nn.init.dirac_(torch.empty_like(near.weight)) + noise * drawn.weight)
