@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from explorers import EXPLORERS, as_html, block, degradation, depth, lesions
+from explorers import EXPLORERS, Explorer, as_html, block, degradation, depth, lesions
 
 from resnet_course.probes import load_measurement, removable_blocks
 from resnet_lib import BasicBlock, Bottleneck, ResNet, cifar_resnet
@@ -108,6 +108,13 @@ def test_a_page_has_its_data_its_picture_and_its_own_script_alone(site, name):
     alternative, picture = (re.search(rf' {name}="(.*?)"', still)[1] for name in ("alt", "src"))
     assert len(alternative) > 100 and (folder / picture).resolve().is_file()
     assert still.count("<tr") == len(EXPLORERS[name].table())
+
+
+def test_an_explorer_that_is_not_there_is_an_error():
+    directive = Explorer.__new__(Explorer)
+    directive.arguments, directive.error = ["width"], ValueError
+    with pytest.raises(ValueError, match=r"no explorer 'width'.*train, block, depth, lesions, gradient, degradation"):
+        directive.run()
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from docutils import nodes
+from explorers import replace_links
 from explorers import train as hero
+from sphinx.addnodes import pending_xref
 from torch import nn
 
 from resnet_lib.datasets import Dataset, load_dataset
@@ -148,6 +151,17 @@ def test_errors_over_seeds_are_the_librarys_within_their_spread(depth, kind):
     theirs = [train(recipe_of(depth, kind, seed), load_dataset("digits"), CPU).train_error for seed in range(5)]
     of_means = ((statistics.variance(ours) + statistics.variance(theirs)) / 5) ** 0.5
     assert abs(statistics.mean(ours) - statistics.mean(theirs)) < 3 * of_means + 0.5, (ours, theirs)
+
+
+def test_a_link_alone_in_its_paragraph_becomes_the_explorer():
+    document = nodes.section()
+    for target, before in (("book/explore/train", ""), ("book/explore/train", "See "), ("book/status", "")):
+        link = pending_xref("", nodes.inline(text="Train both"), reftarget=target)
+        document += nodes.paragraph("", "", nodes.Text(before), link) if before else nodes.paragraph("", "", link)
+    replace_links(None, document)
+    live, still, _, *others = document.children
+    assert 'data-explorer="train"' in live.astext() and live.astext().endswith("<noscript>")
+    assert [one.astext() for one in (still, *others)] == ["Train both", "See Train both", "Train both"]
 
 
 # --- In the page

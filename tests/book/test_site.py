@@ -9,7 +9,7 @@ import pytest
 from audit.browse import layout
 from audit.links import broken_links
 from explorers import EXPLORERS
-from lean import files, identity, mathematics
+from lean import files, identity, mathematics, pages
 from PIL import Image
 from repository import PLACEHOLDER, address
 
@@ -55,6 +55,16 @@ def test_every_page_has_one_short_description_and_no_script_that_holds_it_up(sit
             assert [tag for tag in re.findall(r"<script [^>]*src=[^>]*>", text) if "defer" not in tag] == [], page
 
 
+def test_the_description_is_the_first_words_or_the_page_s_own():
+    paragraph = mathematics.nodes.paragraph(text="word " * 40)
+    first = pages.first_words(mathematics.nodes.section("", paragraph))
+    assert first == " ".join(["word"] * 31) + "…" and len(first) == 155
+    own = '<meta name="description" content="Own." />'
+    context = {"metatags": own, "css_files": [], "script_files": []}
+    pages.prepare(SimpleNamespace(), "page", "page.html", context, None)
+    assert context["metatags"] == own
+
+
 def test_a_page_loads_what_its_text_needs_and_nothing_else(site):
     assert "copybutton.js" in text_of(site, CHAPTER) and "copybutton.js" not in text_of(site, PROSE)
     assert "searchindex.js" in text_of(site, "search.html") and "searchindex.js" not in text_of(site, PROSE)
@@ -80,6 +90,15 @@ def test_the_one_style_sheet_holds_every_style_of_the_book_and_no_icon_library(s
     assert all((static / file).is_file() for file in re.findall(r"url\(\s*[\"']?(?!data:|#)([^)\"']+)", bundle))
     assert not [path for path in static.rglob("*") if re.search(r"awesome|\.map$|mathjax", path.name)]
     assert ".bd-sidebar" in bundle and "@font-face" not in bundle and ".fa-bars:before" not in bundle
+
+
+def test_an_icon_that_nobody_drew_is_a_warning(tmp_path, caplog):
+    (tmp_path / "_static" / "styles").mkdir(parents=True)
+    (tmp_path / "_static" / "icons.css").write_text(".fa-bars{}", encoding="utf-8")
+    icons = '<i class="fa-solid fa-bars"></i><i class="fas fa-ghost"></i>'
+    (tmp_path / "page.html").write_text(icons, encoding="utf-8")
+    files.tidy(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
+    assert len(caplog.messages) == 1 and "page.html asks for the icon ghost" in caplog.messages[0]
 
 
 def test_pictures_come_when_they_are_near_and_their_place_is_kept(site):
