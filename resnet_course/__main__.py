@@ -5,20 +5,20 @@ from pathlib import Path
 
 from resnet_course.probes import MEASUREMENTS, record_measurements
 from resnet_lib import __version__
-from resnet_lib.__main__ import Parser, a_path, add_command, ending_well
+from resnet_lib.__main__ import Parser, a_path, ending_well
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog="python -m resnet_course", description="Probes, and a class's runs.", allow_abbrev=False)
+    parser = Parser(prog="python -m resnet_course", description="Probes, and a class's runs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    probes = add_command(commands, "probes", "make or continue the records of chapters 9 and 10: hours on two cores")
+    probes = commands.add_parser("probes", help="make or continue the records of chapters 9 and 10: hours on two cores")
     add = probes.add_argument
     add("--out", type=a_path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
     add("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="the measurements to make")
 
-    class_report = add_command(commands, "class-report", "gather the records of a class into one page")
+    class_report = commands.add_parser("class-report", help="gather the records of a class into one page")
     add = class_report.add_argument
     add("folder", type=a_path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
     helps = "the page (.html) or the table (.csv)"

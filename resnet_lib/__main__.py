@@ -2,12 +2,11 @@
 
 import argparse
 import io
-import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,18 +25,13 @@ from resnet_lib.records import format_table
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that refuses in one line instead of printing its usage first."""
+    """An argument parser that refuses in one line instead of printing its usage first, and names the defaults."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Names the defaults that say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default is None or action.default is False
-        return action.help if silent else super()._get_help_string(action)
 
 
 @contextmanager
@@ -74,65 +68,37 @@ def a_path(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def a_number(kind: type, least: float, most: float) -> Callable[[str], Any]:
-    """What reads a number within bounds; beyond them no run could end, or begin."""
-
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan  # which is within no bounds
-        if not least <= value <= most:
-            whole = "whole " * (kind is int)
-            raise argparse.ArgumentTypeError(f"must be a {whole}number from {least:g} to {most:,g}, got {text!r}")
-        return value
-
-    return read
-
-
-A_COUNT = a_number(int, 1, 100_000)
-
-
 def build_parser() -> Parser:
-    parser = Parser(prog="python -m resnet_lib", description="Experiments on residual networks.", allow_abbrev=False)
+    parser = Parser(prog="python -m resnet_lib", description="Experiments on residual networks.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     helps = "train plain and residual networks of several depths and compare their training errors"
-    degradation = add_command(commands, "degradation", helps)
+    degradation = commands.add_parser("degradation", help=helps)
     add_dataset(degradation, "digits")
     add = degradation.add_argument
-    depth = a_number(int, 8, 100_000)
-    add("--depths", type=depth, nargs="+", default=[8, 20, 56], metavar="N", help="weight layers, 6n+2")
+    add("--depths", type=int, nargs="+", default=[8, 20, 56], metavar="N", help="weight layers, 6n+2")
     add("--shortcuts", nargs="+", choices=SHORTCUTS, default=["none", "A"], help="the paper's options; none is plain")
-    add("--seeds", type=A_COUNT, default=3, metavar="N", help="runs of each network")
-    add("--epochs", type=A_COUNT, default=10, metavar="N", help="passes over the training images")
-    add("--lr", type=a_number(float, 1e-30, 1e30), default=0.1, metavar="X", help="highest learning rate")
-    add("--width", type=A_COUNT, default=8, metavar="N", help="channels of the first stage")
-    add("--batch-size", type=A_COUNT, default=128, metavar="N", help="images in a step")
-    add("--images", type=a_number(int, 1, 10**9), metavar="N", help="train on so many images instead of all")
+    add("--seeds", type=int, default=3, metavar="N", help="runs of each network")
+    add("--epochs", type=int, default=10, metavar="N", help="passes over the training images")
+    add("--lr", type=float, default=0.1, metavar="X", help="highest learning rate")
+    add("--width", type=int, default=8, metavar="N", help="channels of the first stage")
+    add("--batch-size", type=int, default=128, metavar="N", help="images in a step")
+    add("--images", type=int, metavar="N", help="train on so many images; None: on all")
     add("--augment", action="store_true", help="crop and mirror the training images at random")
     add_running(degradation, "float32")
 
     helps = "run the paper's CIFAR-10 experiments by its own recipe: 64k iterations a network, for a GPU"
-    paper = add_command(commands, "paper-cifar10", helps)
+    paper = commands.add_parser("paper-cifar10", help=helps)
     add_dataset(paper, "cifar10")
-    paper.add_argument("--seeds", type=A_COUNT, default=5, metavar="N", help="runs of each network")
+    paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
     add_running(paper, "auto")
 
-    report = add_command(commands, "report", "say what the records in a folder show: as text, a picture or a page")
+    helps = "say what the records in a folder show: as text, a picture or a page"
+    report = commands.add_parser("report", help=helps)
     report.add_argument("folder", type=a_path, metavar="DIR", help="folder of the records")
     report.add_argument("--out", type=a_path, metavar="FILE", help="write .txt, .png or .html instead of printing")
     return parser
-
-
-def add_command(commands: Any, name: str, helps: str) -> Parser:
-    """Add a command to what `add_subparsers` gave."""
-    description = f"{helps[0].upper()}{helps[1:]}."
-    command: Parser = commands.add_parser(
-        name, help=helps, description=description, formatter_class=HelpFormatter, allow_abbrev=False
-    )
-    return command
 
 
 def add_dataset(command: Parser, default: str) -> None:
@@ -146,15 +112,15 @@ def add_running(command: Parser, precision: str) -> None:
     add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
     add("--precision", choices=("auto", *TRAINED_IN), default=precision, help="auto: as begun, or the device's fastest")
     add("--engine", choices=ENGINES, default="local", help="ray makes every run a task of a Ray cluster")
-    share = "with ray: share of a GPU that a run takes (default: 1 where the cluster has any, else 0)"
-    add("--gpus-per-run", type=a_number(float, 0, 1000), metavar="X", help=share)
+    share = "with ray: share of a GPU that a run takes; None: 1 where the cluster has any, else 0"
+    add("--gpus-per-run", type=float, metavar="X", help=share)
     add("--out", type=a_path, default=Path("runs"), metavar="DIR", help="folder of the records, one file a run")
 
 
 def plan(args: argparse.Namespace) -> tuple[list[Recipe], Dataset]:
     """What to run on which images, having checked that it can: what fails later is no fault of the command."""
     device = choose_device(args.device)
-    check_engine(args.engine, args.out)
+    check_engine(args.engine, args.out, args.gpus_per_run)
 
     def recipes_for(dataset: str, precision: str) -> list[Recipe]:
         if args.command == "paper-cifar10":
@@ -203,13 +169,6 @@ def cost_on_a_cpu(recipes: Sequence[Recipe]) -> str:
     return f"{len(recipes)} runs want a GPU, and there is none here: they would take this CPU {days} days."
 
 
-def run(args: argparse.Namespace, recipes: Sequence[Recipe], dataset: Dataset) -> str:
-    """Train, and say with what outcome."""
-    records = run_grid(recipes, args.out, args.device, dataset, args.engine, args.gpus_per_run)
-    below = f"mean ± standard deviation over seeds; records in {args.out}"
-    return "\n".join([describe_recipe(recipes[0]), format_table(records), below])
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     given = sys.argv[1:] if arguments is None else arguments
@@ -227,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except ValueError as error:
             parser.error(str(error))
     with ending_well(parser, f"The runs so far are in {args.out}; the same command does the rest."):
-        print(run(args, recipes, dataset))
+        records = run_grid(recipes, args.out, args.device, dataset, args.engine, args.gpus_per_run)
+        print(describe_recipe(recipes[0]), format_table(records), sep="\n")
+        print(f"mean ± standard deviation over seeds; records in {args.out}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.environment import choose_device
 from resnet_lib.files import locked, make_folder, remove_unfinished
 from resnet_lib.parallel import one_per_core, one_per_task, require_ray
-from resnet_lib.recipes import Recipe, check_choice, check_number
+from resnet_lib.recipes import MOST, Recipe, check_choice, check_number
 from resnet_lib.records import Record, find_record, save_record
 from resnet_lib.training import OnEpoch, train
 
@@ -42,7 +42,7 @@ def degradation_grid(
     """
     grid = [
         Recipe(depth=depth, shortcut=shortcut, seed=seed, **settings)
-        for seed, depth, shortcut in product(range(check_number("seeds", seeds)), depths, shortcuts)
+        for seed, depth, shortcut in product(range(check_number("seeds", seeds, most=MOST)), depths, shortcuts)
     ]
     return list(dict.fromkeys(grid))  # a depth or shortcut named twice is run once
 
@@ -116,7 +116,7 @@ def run_grid(
 def check_engine(engine: str, out: str | Path | None, gpus_per_run: float | None = None) -> None:
     """Refuse an engine that is unknown, not installed, or has no folder to leave the records in."""
     check_choice("engine", engine, ENGINES)
-    check_number("gpus_per_run", gpus_per_run or 0, 0, Real)
+    check_number("gpus_per_run", gpus_per_run or 0, 0, 1000, Real)
     if engine == "ray":
         require_ray()
         if out is None:

@@ -19,6 +19,7 @@ import torch
 SHORTCUTS = ("none", "A", "B", "C")  # "none" is the plain network, the others are the paper's options
 SCHEDULES = ("one-cycle", "steps")
 PRECISIONS = ("float32", "bfloat16", "float16")  # the last is in records alone, nothing is trained in it any more
+MOST = 100_000  # seeds, layers, channels, epochs, images in a batch: beyond it no run could begin, or end
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -27,13 +28,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_number(name: str, value: Any, at_least: float = 1, kind: type = Integral) -> Any:
+def check_number(name: str, value: Any, least: float = 1, most: float = math.inf, kind: type = Integral) -> Any:
     """The value as an int or, of the kind ``Real``, a float; NumPy's count too. Anything else is refused."""
     is_number = isinstance(value, kind) and not isinstance(value, bool)  # True would pass for 1
-    if not is_number or not at_least <= value < math.inf:
-        wanted = "whole" if kind is Integral else "finite"
-        bound = f"from {at_least} up" if at_least in (0, 1) else "above 0"
-        raise ValueError(f"{name} must be a {wanted} number {bound}, got {value!r}")
+    if not is_number or not least <= value <= most:
+        whole = "whole " if kind is Integral else ""
+        bound = "up" if most == math.inf else f"to {most:,g}"
+        raise ValueError(f"{name} must be a {whole}number from {least:g} {bound}, got {value!r}")
     return int(value) if kind is Integral else float(value)
 
 
@@ -45,13 +46,11 @@ def check_depth(depth: Any) -> int:
     ...
     ValueError: depth must be 6n+2 (8, 14, 20, …), got 55: the nearest are 50 and 56
     """
-    is_whole = isinstance(depth, Integral) and not isinstance(depth, bool)
-    if not is_whole:
-        raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth!r}")
+    depth = check_number("depth", depth, most=MOST)
     if depth < 8 or depth % 6 != 2:
         below = max(8, depth - (depth - 2) % 6)
         raise ValueError(f"depth must be 6n+2 (8, 14, 20, …), got {depth}: the nearest are {below} and {below + 6}")
-    return int(depth)
+    return depth
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,13 @@ class Recipe:
             raise ValueError("warm_up needs the schedule 'steps', got 'one-cycle', which warms up by itself")
         # Stored as Python's own numbers: lr=1 and lr=1.0 are one recipe in one file, and so are 8 and NumPy's 8.
         numbers = {"depth": check_depth(self.depth)}
-        for name, at_least in {"seed": 0, "width": 1, "epochs": 1, "batch_size": 1, "images": 1, "held_out": 0}.items():
+        for name in ("width", "epochs", "batch_size"):
+            numbers[name] = check_number(name, getattr(self, name), most=MOST)
+        for name, least in {"seed": 0, "images": 1, "held_out": 0}.items():
             if name != "images" or self.images is not None:
-                numbers[name] = check_number(name, getattr(self, name), at_least)
-        for name in ("lr", "momentum", "weight_decay"):
-            least = 5e-324 if name == "lr" else 0  # the smallest number above 0
-            numbers[name] = check_number(name, getattr(self, name), least, Real)
+                numbers[name] = check_number(name, getattr(self, name), least)
+        for name, lowest in {"lr": 1e-30, "momentum": 0, "weight_decay": 0}.items():
+            numbers[name] = check_number(name, getattr(self, name), lowest, 1e30, Real)
         for name, number in numbers.items():
             object.__setattr__(self, name, number)
 
@@ -167,7 +167,7 @@ def paper_grid(seeds: int = 5, dataset: str = "cifar10", precision: str = "float
     networks = [(depth, shortcut) for depth in (20, 56, 32, 44) for shortcut in ("none", "A")] + [(110, "A")]
     return [
         replace(base, depth=depth, shortcut=shortcut, seed=seed, warm_up=depth == 110)
-        for seed in range(check_number("seeds", seeds))
+        for seed in range(check_number("seeds", seeds, most=MOST))
         for depth, shortcut in networks
     ]
 

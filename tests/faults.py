@@ -98,7 +98,8 @@ resnet_lib/records.py
   biased variance: statistics.stdev(values) => statistics.pstdev(values)
   record of another recipe accepted: if record.recipe != recipe: => if record.recipe.depth != recipe.depth:
 resnet_lib/experiments.py
-  seeds from 1: product(range(check_number("seeds", seeds)), => product(range(1, check_number("seeds", seeds) + 1),
+  seeds from 1: product(range(check_number("seeds", seeds, most=MOST)),
+    => product(range(1, check_number("seeds", seeds, most=MOST) + 1),
   checkpoint left behind: checkpoint.unlink(missing_ok=True) => pass
 resnet_lib/parallel.py
   seed of the weights ignored: torch.default_generator.manual_seed(seed) => torch.default_generator.manual_seed(0)

@@ -163,7 +163,7 @@ def test_recipes_of_several_data_sets_train_each_on_its_own_and_one_at_hand_is_n
 REFUSED = {
     "an unknown engine": ({"engine": "Ray"}, "engine must be one of 'local', 'ray', got 'Ray'"),
     "ray without a folder": ({"engine": "ray", "out": None}, "engine 'ray' needs a folder"),
-    "less than no GPU": ({"gpus_per_run": -1.0}, "gpus_per_run must be a finite number from 0 up, got -1.0"),
+    "less than no GPU": ({"gpus_per_run": -1.0}, "gpus_per_run must be a number from 0 to 1,000, got -1.0"),
     "more images than there are": (
         {"recipes": [Recipe(depth=8, images=1000, held_out=438)]},
         "images and held_out.* 1437",
