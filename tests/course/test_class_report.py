@@ -142,15 +142,15 @@ submission_1:
   - :created_at: 2026-11-29 20:00:00 Z
 submission_2:
   :submitters:
-  - :name: 漢字
   - :name: "=cmd()"
+  - :name: 漢字
   :score:
 """
     (folder / "submission_metadata.yml").write_text(told, encoding="utf-8")
     return "submission_1", "submission_2"
 
 
-ADA, TWO = "Ada Lovelace 42", "漢字 and =cmd()"
+ADA, TWO = "Ada Lovelace 42", "=cmd() and 漢字"
 LAYOUTS = {
     "Gradescope": (tell_gradescope, [ADA, "7", "1 of 12", "64",
         "2026-11-30 22:04", "2 submissions, the last counts"],
@@ -195,6 +195,7 @@ def test_what_each_platform_exports_has_a_line_for_each_student(layout, tmp_path
     assert page.sections["Files not used"]["li"][-1].startswith("work.7z: it is an archive that is not read")
     table = list(csv.reader((tmp_path / "out" / "grades.csv").read_text(encoding="utf-8").splitlines()))
     assert table[0] == ["student", "number", "complete", "points", "handed in", "remarks"] and len(table) >= 5
+    assert not any(cell.startswith("=") for line in table for cell in line), "no name is a formula"
 
 
 # What is read
