@@ -262,6 +262,8 @@ def test_a_question_s_answer_is_that_of_an_independent_count_and_ends_its_soluti
         assert ask.answer == solve(ask.text, *map(int, re.findall(r"\d+", ask.text))), ask.text
         for number in ask.answer if isinstance(ask.answer, tuple) else [ask.answer]:
             assert write_number(number) in ask.solution or str(number) in ask.solution, ask.solution
+        for product, result in re.findall(r": (\d+·[\d·(+ )]*) = ([\d,]+)$", ask.solution, re.MULTILINE):
+            assert eval(product.replace("·", "*")) == int(result.replace(",", "")), ask.solution
 
 
 @every_kind
