@@ -23,8 +23,7 @@ from resnet_lib.records import Record, format_error, group_runs, load_record, su
 
 # Table 6: test error in percent, with option A; of ResNet-110 the best of five runs (their mean ± deviation).
 PAPER_TEST_ERRORS = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.43 (6.61 ± 0.16)"}
-MOST_IN_PNG = 20  # comparisons; of more a PNG would be taller than many programs open
-MOST_DRAWN = 50  # comparisons on a page whose curves are drawn; each takes a fifth of a second
+MOST_DRAWN = 20  # comparisons; with more a PNG is taller than many programs open, and a page takes its time
 
 # What a report says of some runs: a heading; and a lead, cells (a line of headings first), notes, facts {name: value},
 # a picture with its alt, or items that are listed. report.html.jinja shows what is there; all of it is text.
@@ -200,8 +199,8 @@ def align(cells: Sequence[Sequence[str]]) -> list[str]:
 def draw_png(sections: Sequence[Section]) -> bytes:
     """The curves of all comparisons, one below the other, each with its finding, settings and origin."""
     rows = len(sections)
-    if rows > MOST_IN_PNG:
-        raise ValueError(f"a .png holds at most {MOST_IN_PNG} comparisons, got {rows}: write the report as .html")
+    if rows > MOST_DRAWN:
+        raise ValueError(f"a .png holds at most {MOST_DRAWN} comparisons, got {rows}: write the report as .html")
     with styled():
         figure = Figure(figsize=(6.8, 4.8 * rows))
         parts = figure.subfigures(2 * rows, squeeze=False, height_ratios=[9, 1] * rows)[:, 0]
@@ -216,24 +215,18 @@ def draw_png(sections: Sequence[Section]) -> bytes:
 
 
 def add_curves(section: Section) -> Section:
-    """The section as it stands on a page: with curves, and the lowest test error of all epochs, which flatters."""
+    """The section as it stands on a page: with curves."""
     records = section["records"]
     ended = [record for record in records if not record.diverged]
-    best = summarize(replace(record, test_error=record.best_test_error) for record in records)
-    column = ["best test error %", *(format_error(row.test_error, row.test_std) for row in best)]
     ends = "; ".join(f"{line[0]}, {line[1]} layers: {line[3]} and {line[4]}" for line in section["cells"][1:])
     panels = len({record.recipe.shortcut == "none" for record in ended})
     pictures = draw_pictures(lambda figure, stacked: draw_training(figure, ended, stacked), panels) if ended else {}
     curves = f"training error (dashed) and test error (bold) by epoch, up to epoch {records[0].recipe.epochs}"
-    notes = [
-        "The best test error is the lowest of all epochs. The test images themselves choose it, so it flatters.",
-        "The curves' training error is taken over the batches as they are trained on, the table's afterwards.",
-    ]
+    note = "The curves' training error is taken over the batches as they are trained on, the table's afterwards."
     return section | {
         "picture": pictures,
         "alt": f"Curves of {curves}. Final training and test error in percent: {ends}.",
-        "cells": [[*line, cell] for line, cell in zip(section["cells"], column, strict=True)],
-        "notes": section["notes"] + notes,
+        "notes": [*section["notes"], note],
     }
 
 
