@@ -13,12 +13,14 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    probes = commands.add_parser("probes", help="make or continue the records of chapters 9 and 10: hours on two cores")
+    helps = "make or continue the records of chapters 9 and 10: hours on two cores"
+    probes = commands.add_parser("probes", help=helps, description=helps)
     add = probes.add_argument
     add("--out", type=a_path, required=True, metavar="DIR", help="folder of the records, one file a measurement")
     add("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="the measurements to make")
 
-    class_report = commands.add_parser("class-report", help="gather the records of a class into one page")
+    helps = "gather the records of a class into one page"
+    class_report = commands.add_parser("class-report", help=helps, description=helps)
     add = class_report.add_argument
     add("folder", type=a_path, metavar="FOLDER", help="holds a folder or a zip file of records for each student")
     helps = "the page (.html) or the table (.csv)"

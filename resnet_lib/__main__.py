@@ -24,11 +24,19 @@ from resnet_lib.recipes import SHORTCUTS, Recipe, describe_recipe, paper_grid
 from resnet_lib.records import format_table
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default is False
+        return action.help if silent else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one line instead of printing its usage first, and names the defaults."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **settings)
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
@@ -74,7 +82,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     helps = "train plain and residual networks of several depths and compare their training errors"
-    degradation = commands.add_parser("degradation", help=helps)
+    degradation = commands.add_parser("degradation", help=helps, description=helps)
     add_dataset(degradation, "digits")
     add = degradation.add_argument
     add("--depths", type=int, nargs="+", default=[8, 20, 56], metavar="N", help="weight layers, 6n+2")
@@ -84,18 +92,18 @@ def build_parser() -> Parser:
     add("--lr", type=float, default=0.1, metavar="X", help="highest learning rate")
     add("--width", type=int, default=8, metavar="N", help="channels of the first stage")
     add("--batch-size", type=int, default=128, metavar="N", help="images in a step")
-    add("--images", type=int, metavar="N", help="train on so many images; None: on all")
+    add("--images", type=int, metavar="N", help="train on so many images instead of all")
     add("--augment", action="store_true", help="crop and mirror the training images at random")
     add_running(degradation, "float32")
 
     helps = "run the paper's CIFAR-10 experiments by its own recipe: 64k iterations a network, for a GPU"
-    paper = commands.add_parser("paper-cifar10", help=helps)
+    paper = commands.add_parser("paper-cifar10", help=helps, description=helps)
     add_dataset(paper, "cifar10")
     paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
     add_running(paper, "auto")
 
     helps = "say what the records in a folder show: as text, a picture or a page"
-    report = commands.add_parser("report", help=helps)
+    report = commands.add_parser("report", help=helps, description=helps)
     report.add_argument("folder", type=a_path, metavar="DIR", help="folder of the records")
     report.add_argument("--out", type=a_path, metavar="FILE", help="write .txt, .png or .html instead of printing")
     return parser
@@ -112,7 +120,7 @@ def add_running(command: Parser, precision: str) -> None:
     add("--device", choices=DEVICES, default="auto", help="where to train; auto takes a GPU if there is one")
     add("--precision", choices=("auto", *TRAINED_IN), default=precision, help="auto: as begun, or the device's fastest")
     add("--engine", choices=ENGINES, default="local", help="ray makes every run a task of a Ray cluster")
-    share = "with ray: share of a GPU that a run takes; None: 1 where the cluster has any, else 0"
+    share = "with ray: share of a GPU that a run takes (default: 1 where the cluster has any, else 0)"
     add("--gpus-per-run", type=float, metavar="X", help=share)
     add("--out", type=a_path, default=Path("runs"), metavar="DIR", help="folder of the records, one file a run")
 

@@ -87,8 +87,9 @@ def test_the_defaults_are_the_books_and_the_papers_and_help_names_them(command, 
     assert caught.value.code == 0
     for option, default in defaults.items():
         assert f"--{option.replace('_', '-')}" in text
-        assert f"(default: {default})" in text
-    assert "share of a GPU that a run takes; None: 1 where the cluster has any, else 0" in text
+        assert default is None or default is False or f"(default: {default})" in text
+    assert "share of a GPU that a run takes (default: 1 where the cluster has any, else 0)" in text
+    assert "(default: None)" not in text and "(default: False)" not in text
 
 
 def test_a_tilde_is_the_home_folder_wherever_a_path_is_typed(monkeypatch):

@@ -243,11 +243,51 @@ def test_whenever_it_is_killed_the_same_command_goes_on_to_the_same_bits(tmp_pat
     assert continued >= wanted // 5, "it was also killed in the middle of runs"
 
 
+# Interrupted
+
+
+@needs_fork
+def test_after_an_interrupt_the_same_command_goes_on(tmp_path, processes, undisturbed):
+    folder = tmp_path / "runs"
+    process = processes.start(*COMMAND, folder)
+    assert wait_until(lambda: len(processes.epochs_begun()) >= 7, process)
+    process.signal(signal.SIGINT)
+    assert process.wait() == 130 and process.out == ""
+    assert process.err.splitlines()[-1] == f"Stopped. The runs so far are in {folder}; the same command does the rest."
+    assert "Traceback" not in process.err
+    before, log = epochs_done(folder), len(processes.epochs_begun())
+    assert sum(before.values()) == log, "the epoch under way was finished and kept"
+
+    again = processes.start(*COMMAND, folder)
+    assert again.wait() == 0, again.err
+    begun = processes.epochs_begun()[log:]
+    assert len(begun) == 20 - log and all(first == before[name] for name, first in first_epochs(begun).items())
+    check_as_undisturbed(folder, undisturbed)
+
+
 # Two at once
 
 
 def begun_by(process: RunProcess) -> list[tuple[str, int]]:
     return [(name, epoch) for pid, name, epoch in process.processes.epochs_begun() if pid == process.pid]
+
+
+@needs_fork
+def test_two_processes_do_one_grid_together_each_run_once(tmp_path, processes, undisturbed):
+    folder = tmp_path / "runs"
+    first = processes.start(*COMMAND, folder)
+    assert wait_until(lambda: begun_by(first), first)
+    first.signal(signal.SIGSTOP)  # until the second is as far, however busy the machine is
+    second = processes.start(*COMMAND, folder)
+    assert wait_until(lambda: begun_by(second), second)
+    first.signal(signal.SIGCONT)
+    assert first.wait() == 0, first.err
+    assert second.wait() == 0, second.err
+    begun = begun_by(first) + begun_by(second)
+    assert sorted(begun) == sorted((recipe.file_name, epoch) for recipe in GRID for epoch in range(5))
+    assert not {name for name, _ in begun_by(first)} & {name for name, _ in begun_by(second)}
+    assert first.out == second.out and len(first.out.splitlines()) == 5
+    check_as_undisturbed(folder, undisturbed)
 
 
 @needs_fork
