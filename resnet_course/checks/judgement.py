@@ -71,6 +71,9 @@ def judge_block(block: Block, bare: bool = False) -> Iterator[Line]:
         yield from judge_failure(block)
     if any(conv.bias is not None for conv in block.convs):
         yield Line("note", "bias", "the BatchNorm behind a convolution subtracts its bias again: bias=False saves it")
+    used, parameters = block.run.recorder.used, block.run.module.named_parameters()
+    if learnt := [name for name, parameter in parameters if parameter.numel() == 1 and id(parameter) in used]:
+        yield Line("note", "factor", f"{learnt[0]} is a single number that is learnt; the paper's block has none")
     for norm in norms_of(block):
         if (share := norm.options["momentum"]) == 0 or 0.5 <= share < 1:  # None, for a cumulative mean, is 1 at first
             text = f"{block.run.name_of(norm.weight) or 'a BatchNorm'} has momentum={share:g}, the newest batch's share"

@@ -167,6 +167,7 @@ def translate(cls):
     return lambda input_channels, num_channels, use_1x1conv, strides: cls(num_channels, use_1x1conv, strides)
 
 
+FACTOR = ("self.relu = nn", "self.alpha = nn.Parameter(torch.ones(1)); self.relu = nn")
 LAST, BN1 = "return self.relu(out + identity)", "self.relu(self.bn1(self.conv1(x)))"
 RELUS = ["torch.clamp(V, min=0)", "V.clamp_min(0)", "V * (V > 0)", "torch.where(V > 0, V, 0 * V)",
          "F.threshold(V, 0, 0)",
@@ -362,6 +363,7 @@ def test_a_shortcut_that_always_halves_is_a_note_with_the_shapes_that_met():
         (lambda: check_basic_block(RIGHT_BASIC["the library's, with biases"]), "bias", "bias=False saves it"),
         (lambda: check_basic_block(RIGHT_BASIC["the library's, option A"]), "shortcut", "option A"),
         (lambda: check_residual(learn(RESIDUAL, ("(num_channels)\n", "(num_channels, 1, 0.9)\n"))), "momentum", "0.9"),
+        (lambda: check_basic_block(learn(BASIC, FACTOR, ("out + ", "out * self.alpha + "))), "factor", "alpha"),
         (lambda: check_basic_block(RIGHT_BASIC["the library's, option C"]), "shortcut", "option C"),
         (lambda: check_basic_block(RIGHT_BASIC["no expansion"]), "expansion", "no expansion = 1"),
         (lambda: check_bottleneck(RIGHT_BOTTLENECK["the paper's stride"]), "stride", "the paper's place"),
