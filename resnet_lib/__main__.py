@@ -102,10 +102,12 @@ def build_parser() -> Parser:
     paper.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network")
     add_running(paper, "auto")
 
-    helps = "say what the records in a folder show: as text, a picture or a page"
+    helps = "say what the records in a folder show: as text or as a page"
     report = commands.add_parser("report", help=helps, description=helps)
     report.add_argument("folder", type=a_path, metavar="DIR", help="folder of the records")
-    report.add_argument("--out", type=a_path, metavar="FILE", help="write .txt, .png or .html instead of printing")
+    report.add_argument(
+        "--out", type=a_path, metavar="FILE", help="write a page with curves, .html, instead of printing"
+    )
     return parser
 
 

@@ -10,7 +10,6 @@ import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,7 +17,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -74,11 +73,6 @@ def style(ink: str = LIGHT_INK, paper: str = "#ffffff") -> dict[Any, Any]:
         **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"], ink),
         **dict.fromkeys(["xtick.color", "ytick.color"], ink),
     }
-
-
-def styled(ink: str = LIGHT_INK, paper: str = "#ffffff") -> AbstractContextManager[None]:
-    """`style` for a while, whatever the user's own settings are."""
-    return plt.style.context(["default", style(ink, paper)])
 
 
 def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
@@ -140,12 +134,12 @@ def plot_training(records: Iterable[Record], title: str) -> Figure:
     return figure
 
 
-def add_title(figure: FigureBase, title: str) -> None:
+def add_title(figure: Figure, title: str) -> None:
     """A title over all panels, on as many lines as it needs at a width of 6.8 inches."""
     figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left", fontsize=12, fontweight="bold")
 
 
-def draw_training(figure: FigureBase, records: Iterable[Record], stacked: bool = False) -> None:
+def draw_training(figure: Figure, records: Iterable[Record], stacked: bool = False) -> None:
     """Fill a figure with `plot_training`'s panels, side by side or, for a narrow page, ``stacked``.
 
     The scale ends at 20 %, as in the paper, or at 50 or 100 where a network ends higher; what lies above is cut off.
@@ -195,7 +189,7 @@ def _draw_runs(axes: Axes, runs: Sequence[Record], colour: str) -> None:
             axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
 
 
-def _explain_lines(figure: FigureBase, has_bands: bool, columns: int) -> None:
+def _explain_lines(figure: Figure, has_bands: bool, columns: int) -> None:
     ink = plt.rcParams["text.color"]
     handles: list[Artist] = [
         Line2D([], [], color=ink, label=CURVE_LABELS[name].removesuffix(" (%)"), **TRAINING_CURVES[name])
@@ -220,16 +214,6 @@ def _label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) 
         lowest_free = height + 0.075 * (top - bottom)
 
 
-def save_figure(figure: Figure, kind: str, **settings: Any) -> bytes:
-    """The figure as a file's content; ``settings`` are those of `Figure.savefig`."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name may have letters that the font lacks: they are drawn as boxes, and the table has them in full.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format=kind, **settings)
-    return buffer.getvalue()
-
-
 def draw_pictures(draw: Callable[[Figure, bool], None], panels: int) -> dict[str, str]:
     """What ``draw`` fills a figure with, as addresses of SVGs: wide_light, wide_dark, narrow_light, narrow_dark.
 
@@ -237,12 +221,14 @@ def draw_pictures(draw: Callable[[Figure, bool], None], panels: int) -> dict[str
     """
     pictures = {}
     for width, size in {"wide": (6.8, 3.8), "narrow": (3.4, 1.2 + 2.4 * panels)}.items():
-        with styled(paper="none"):
-            figure = Figure(figsize=size)
+        with plt.style.context(["default", style(paper="none")]), warnings.catch_warnings():  # not the user's own
+            # A name may have letters that the font lacks: they are drawn as boxes, and the table has them in full.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure, file = Figure(figsize=size), io.BytesIO()
             draw(figure, width == "narrow")
-            svg = save_figure(figure, "svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"])).decode()
+            figure.savefig(file, format="svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"]))
         # Two decimals of the curves' coordinates are finer than a screen, and half of the file.
-        svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+        svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), file.getvalue().decode())
         for paper, ink in {"light": LIGHT_INK, "dark": DARK_INK}.items():
             content = base64.b64encode(svg.replace(LIGHT_INK, ink).encode()).decode()
             pictures[f"{width}_{paper}"] = f"data:image/svg+xml;base64,{content}"

@@ -1,12 +1,11 @@
 """The report on a folder of records: the finding, the table beside the paper's figures, the curves, who measured.
 
-It is text for a terminal, a picture, or one HTML page that needs nothing but itself. A record may come from anywhere:
+It is text for a terminal, or one HTML page with curves that needs nothing but itself. A record may come from anywhere:
 what can't be used is named and passed over, and what it says is text of others.
 Source: He et al. 2016, table 6 for the test errors on CIFAR-10, figure 6 for the manner of the curves.
 """
 
 import statistics
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
-from resnet_lib.figures import DARK_INK, LIGHT_INK, add_title, draw_pictures, draw_training, save_figure, styled
+from resnet_lib.figures import DARK_INK, LIGHT_INK, draw_pictures, draw_training
 from resnet_lib.files import write_whole
 from resnet_lib.recipes import PAPER_CIFAR10, Recipe, describe_recipe, plain_text
 from resnet_lib.records import Record, format_error, group_runs, load_record, summarize
 
 # Table 6: test error in percent, with option A; of ResNet-110 the best of five runs (their mean ± deviation).
 PAPER_TEST_ERRORS = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.43 (6.61 ± 0.16)"}
-MOST_DRAWN = 20  # comparisons; with more a PNG is taller than many programs open, and a page takes its time
+MOST_DRAWN = 20  # comparisons; with more a page takes its time
 
 # What a report says of some runs: a heading; and a lead, cells (a line of headings first), notes, facts {name: value},
 # a picture with its alt, or items that are listed. report.html.jinja shows what is there; all of it is text.
@@ -31,28 +29,23 @@ Section = dict[str, Any]
 
 
 def make_report(folder: Path, out: Path | None = None) -> str:
-    """Report on the records in a folder: what to print, or with ``out`` (.txt, .png, .html) what was written.
+    """Report on the records in a folder: the text to print, or with ``out``, a file .html, what was written.
 
     A JSON file that can't be used is named in the report, with the reason. ValueError: no such folder, no record in it,
     or an ``out`` that can't be.
     """
-    form = out.suffix.lower() if out else ".txt"
-    if form not in (".txt", ".png", ".html") or (out and out.is_dir()):
-        raise ValueError(f"out must be a file that ends in .txt, .png or .html, got {out}")
+    if out and (out.suffix.lower() != ".html" or out.is_dir()):
+        raise ValueError(f"out must be a file that ends in .html, got {out}")
     records, unusable = gather_records(folder)
     sections = [describe(*comparison) for comparison in compare(records).items()]
     not_used = [{"heading": "Files not used", "listed": unusable}] if unusable else []
-    text = format_text(sections + not_used)
     if out is None:
-        return text
+        return format_text(sections + not_used)
     runs = f"{len(records)} run{'s' * (len(records) > 1)}"
-    if form == ".html":
-        if rest := sections[MOST_DRAWN:]:
-            rest.insert(0, {"heading": f"Further comparisons, without curves: more than {MOST_DRAWN} are not drawn"})
-        sections = [*map(add_curves, sections[:MOST_DRAWN]), *rest, *not_used]
-        write_whole(out, format_page(f"Report on {runs}", sections).encode())
-    else:
-        write_whole(out, draw_png(sections) if form == ".png" else f"{text}\n".encode())
+    if rest := sections[MOST_DRAWN:]:
+        rest.insert(0, {"heading": f"Further comparisons, without curves: more than {MOST_DRAWN} are not drawn"})
+    page = format_page(f"Report on {runs}", [*map(add_curves, sections[:MOST_DRAWN]), *rest, *not_used])
+    write_whole(out, page.encode())
     return "\n".join([f"{runs} of {folder} reported in {out}", *filter(None, [format_text(not_used)])])
 
 
@@ -152,7 +145,7 @@ def finding(records: Iterable[Record]) -> str:
 
 
 def describe(shared: Recipe, records: Sequence[Record]) -> Section:
-    """What every form of the report says of runs that share so much: finding, settings, table, notes and origin.
+    """What the report says, in both its forms, of runs that share so much: finding, settings, table, notes and origin.
 
     The errors in the table are in percent. The paper's stand beside those of runs that are like the paper's.
     """
@@ -194,24 +187,6 @@ def align(cells: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table for a terminal: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in cells]
-
-
-def draw_png(sections: Sequence[Section]) -> bytes:
-    """The curves of all comparisons, one below the other, each with its finding, settings and origin."""
-    rows = len(sections)
-    if rows > MOST_DRAWN:
-        raise ValueError(f"a .png holds at most {MOST_DRAWN} comparisons, got {rows}: write the report as .html")
-    with styled():
-        figure = Figure(figsize=(6.8, 4.8 * rows))
-        parts = figure.subfigures(2 * rows, squeeze=False, height_ratios=[9, 1] * rows)[:, 0]
-        for section, part, below in zip(sections, parts[::2], parts[1::2], strict=True):
-            if ended := [record for record in section["records"] if not record.diverged]:
-                draw_training(part, ended)
-            add_title(part, section["heading"])
-            measured = "; ".join(f"{name}: {value}" for name, value in section["facts"].items())
-            lines = [textwrap.fill(line, 110) for line in (section["lead"], measured)]
-            below.text(0.015, 1, "\n".join(lines), va="top", fontsize=8, parse_math=False)
-        return save_figure(figure, "png", dpi=150)
 
 
 def add_curves(section: Section) -> Section:
