@@ -215,11 +215,12 @@ def _label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) 
 
 
 def draw_pictures(draw: Callable[[Figure, bool], None], panels: int) -> dict[str, str]:
-    """What ``draw`` fills a figure with, as addresses of SVGs: wide_light, wide_dark, narrow_light, narrow_dark.
+    """What ``draw`` fills a figure with, as addresses of two SVGs, wide and narrow, that turn with the page's mode.
 
     Its second argument is whether the ``panels`` are to be stacked, for a screen of a phone's width.
     """
     pictures = {}
+    ink = f"<style>svg{{color:{LIGHT_INK}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}</style>"
     for width, size in {"wide": (6.8, 3.8), "narrow": (3.4, 1.2 + 2.4 * panels)}.items():
         with plt.style.context(["default", style(paper="none")]), warnings.catch_warnings():  # not the user's own
             # A name may have letters that the font lacks: they are drawn as boxes, and the table has them in full.
@@ -229,7 +230,6 @@ def draw_pictures(draw: Callable[[Figure, bool], None], panels: int) -> dict[str
             figure.savefig(file, format="svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"]))
         # Two decimals of the curves' coordinates are finer than a screen, and half of the file.
         svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), file.getvalue().decode())
-        for paper, ink in {"light": LIGHT_INK, "dark": DARK_INK}.items():
-            content = base64.b64encode(svg.replace(LIGHT_INK, ink).encode()).decode()
-            pictures[f"{width}_{paper}"] = f"data:image/svg+xml;base64,{content}"
+        svg = svg.replace("<defs>", f"{ink}<defs>", 1).replace(f": {LIGHT_INK}", ": currentColor")
+        pictures[width] = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
     return pictures
