@@ -14,7 +14,7 @@ PLACES = ("first convolution", "max pooling", "stage 1", "stage 2", "stage 3", "
 CLASSES = (1, 2, 10, 20, 21, 91, 100, 102, 200, 365, 1001)  # of the usual data sets
 # Slips that touch all of a network are made everywhere or nowhere.
 BIASES = "biases of the convolutions are counted, and they have none"
-NO_NORMS = "the BatchNorms are missing, two a channel"
+NO_NORMS = "the BatchNorms are missing, two per channel"
 STATISTICS = "running means and variances are counted, and they are no parameters"
 BARE = "the BatchNorm of the projection is missing"
 NO_PROJECTION = "the projection's 1×1 convolution is missing"
@@ -32,7 +32,7 @@ def check_parameter_count(parts: Mapping[str, int | None] | int, depth: int = 50
     Source: He et al. 2016, table 1.
 
     >>> check_parameter_count({"stem": 9_408}, depth=18).lines[0].text
-    '9,408 is 128 too few: the BatchNorms are missing, two a channel'
+    '9,408 is 128 too few: the BatchNorms are missing, two per channel'
     """
     answers: Any = {"total": parts} if is_whole(parts) else parts
     if problem := _find_problem(answers, (*PARTS, "total"), depth):

@@ -117,7 +117,7 @@ LIKELY_MISTAKES = {
     "before Module.__init__() call": "call super().__init__() first of all in __init__",
     'missing the required "forward"': "name the method forward, and indent it into the class",
     "The size of tensor a": "branch and shortcut differ in shape, so they can't be added",
-    "Expected more than 1 value per channel": "BatchNorm needs more than one value a channel while training",
+    "Expected more than 1 value per channel": "BatchNorm needs more than one value per channel while training",
     "channels, but got": "a layer gets another number of channels than its in_channels says",
     "running_mean should contain": "a BatchNorm must have as many channels as the convolution before it puts out",
     "mat1 and mat2": "the linear layer gets another number of features than its in_features says",

@@ -82,7 +82,7 @@ def read_class(folder: Path) -> tuple[list[Student], list[str]]:
         ValueError: no such folder, or no record in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"FOLDER must hold a folder or a zip file a student, got {folder}, which is no folder")
+        raise ValueError(f"FOLDER must hold a folder or a zip file for each student, got {folder}, which is no folder")
     unusable: list[str] = []
     students = _find_students(folder, unusable)
     for student in students:

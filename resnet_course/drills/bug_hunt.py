@@ -25,11 +25,13 @@ _SHUFFLED = sorted(BUGS, key=lambda entry: zlib.crc32(entry.name.encode()))
 
 @cache
 def correct_source(listing: str) -> str:
-    """The text of a correct listing, "resnet50" or "resnet20".
+    """The text of a correct listing, "resnet50", "resnet20" or "finetuning".
 
     >>> correct_source("resnet20").splitlines()[0]
     '\"""ResNet-20 with option A for 32×32 pixels: network, training, prediction.\"""'
     """
+    if listing not in ("resnet50", "resnet20", "finetuning"):
+        raise ValueError(f"listing must be one of 'resnet50', 'resnet20', 'finetuning', got {listing!r}")
     return Path(__file__).with_name(f"listing_{listing}.txt").read_text(encoding="utf-8")
 
 

@@ -75,7 +75,7 @@ _RESNET50: dict[str, tuple[Any, ...]] = {
     "biases in front of BatchNorm": (
         {"stride, k // 2, bias=False)": "stride, k // 2)"},
         evidence.count_parameters,
-        "26,560 parameters are too many, one for every output channel of every convolution.",
+        "There are 26,560 parameters too many, one for every output channel of every convolution.",
         "BatchNorm subtracts the mean, and with it any constant that the convolution adds; its own bias does the "
         "work. The network computes the same, and carries dead weight.",
     ),

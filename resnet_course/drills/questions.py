@@ -1,6 +1,6 @@
 """The numbers drill: questions of arithmetic, fresh for every seed, with the way to the answer.
 
-Each function draws its numbers from ``rng``. Parameters are learned values: weights, biases, and two a channel for
+Each function draws its numbers from ``rng``. Parameters are learned values: weights, biases, and two per channel for
 BatchNorm. Convolutions have no bias unless the question gives them one. Multiply-adds are counted as in
 `resnet_lib.arithmetic`.
 
@@ -28,7 +28,7 @@ def _convolution(rng: Random) -> Question:
     steps = [f"weights: {_product(kernel, before, after)}"]
     if bias:
         steps += [f"biases: {after}, one for each channel that goes out", f"together: {answer:,}"]
-        slips = [(weights, "the biases are missing"), (weights + before, "a bias belongs to a channel out")]
+        slips = [(weights, "the biases are missing"), (weights + before, "there is one bias per channel out")]
     else:
         slips = [(weights + after, "this convolution has no bias")]
     text = f"How many parameters does a {kernel}×{kernel} convolution from {before} to {after} channels have, "

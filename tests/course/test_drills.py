@@ -297,6 +297,7 @@ def test_the_same_seed_asks_the_same_and_other_seeds_ask_something_else(kind):
         (lambda: drills.guess(True, 1), "number .*got True"),
         (lambda: drills.hint(1, 4), "level must be 1, 2 or 3, got 4"),
         (lambda: drills.question(-1), "seed .*from 0 up, got -1"),
+        (lambda: drills.correct_source("resnet18"), "listing must be one of 'resnet50', .*got 'resnet18'"),
         (lambda: drills.question(0, "riddle"), "kind must be one of 'convolution', .*got 'riddle'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the degradation explorer shows: every recorded run, epoch by epoch, and the means over seeds."""
+"""What the degradation explorer shows: recorded runs, epoch by epoch, and the means over seeds."""
 
 from typing import Any
 
