@@ -114,13 +114,15 @@ def run_grid(
 
 
 def check_engine(engine: str, out: str | Path | None, gpus_per_run: float | None = None) -> None:
-    """Refuse an engine that is unknown, not installed, or has no folder to leave the records in."""
+    """Refuse an engine that is unknown or not installed, and what only Ray needs or takes."""
     check_choice("engine", engine, ENGINES)
     check_number("gpus_per_run", gpus_per_run or 0, 0, 1000, Real)
     if engine == "ray":
         require_ray()
         if out is None:
             raise ValueError("engine 'ray' needs a folder for the records: name it with out")
+    elif gpus_per_run is not None:
+        raise ValueError(f"gpus_per_run needs the engine 'ray', got {engine!r}: leave it out, or name that engine")
 
 
 def do_run(

@@ -163,6 +163,7 @@ def test_recipes_of_several_data_sets_train_each_on_its_own_and_one_at_hand_is_n
 REFUSED = {
     "an unknown engine": ({"engine": "Ray"}, "engine must be one of 'local', 'ray', got 'Ray'"),
     "ray without a folder": ({"engine": "ray", "out": None}, "engine 'ray' needs a folder"),
+    "a share of a GPU without Ray": ({"gpus_per_run": 0.5}, "gpus_per_run needs the engine 'ray', got 'local'"),
     "less than no GPU": ({"gpus_per_run": -1.0}, "gpus_per_run must be a number from 0 to 1,000, got -1.0"),
     "more images than there are": (
         {"recipes": [Recipe(depth=8, images=1000, held_out=438)]},
