@@ -125,7 +125,7 @@ def _check_network(title: str, model: Any, depth: Any, num_classes: Any, kind: s
 
 
 def _run_network(model: nn.Module, depth: int, num_classes: int, kind: str) -> tuple[Run, Form, report.Findings]:
-    """Run on small images; a head with a fixed pooling, such as AvgPool2d(7), works at 224×224 alone, and is right."""
+    """Run on small images; a head with a fixed pooling, such as AvgPool2d(7), works at 224×224, and is right."""
     filters = [parameter.shape for parameter in model.parameters() if parameter.dim() == 4]
     width, in_channels = filters[0][:2] if filters else (64, 3)
     both = depth in BLOCK_COUNTS and (depth - 2) % 6 == 0
@@ -138,7 +138,7 @@ def _run_network(model: nn.Module, depth: int, num_classes: int, kind: str) -> t
         if not runs[-1].error:
             break
     run = runs[0] if runs[-1].error else runs[-1]
-    fixed = "only 224×224 works; pooling by a mean over height and width takes images of any size"
+    fixed = "64×64 fails, 224×224 works; pooling by a mean over height and width takes images of any size"
     notes = {
         "image size": fixed * (run is not runs[0]),
         "width": f"{form.width} channels in the first stage; the paper has 16" * (kind == "cifar" and form.width != 16),

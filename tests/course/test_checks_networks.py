@@ -171,7 +171,7 @@ def test_a_step_that_the_check_cannot_follow_leaves_the_network_open():
         (lambda: networks.cifar_resnet(8), 8, "shortcut", "option A"),
         (lambda: small(), 8, "width", "4 channels in the first stage; the paper has 16"),
         (lambda: learn(NETWORK, ("nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(7)"))(blocks.BasicBlock, (2, 2, 2, 2)), 18,
-         "image size", "only 224×224"),
+         "image size", "224×224 works"),
     ],
 )  # fmt: skip
 def test_what_is_worth_knowing_of_a_network_is_a_note(make, depth, name, phrase):
