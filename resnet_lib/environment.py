@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -53,7 +54,9 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 def _allows_tf32(backend: Any) -> bool | None:
     try:
-        return bool(backend.allow_tf32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch 2.9 warns of the older names, which 2.6 has alone
+            return bool(backend.allow_tf32)
     except RuntimeError:  # it is allowed for some operators, by the newer names
         return None
 

@@ -54,7 +54,10 @@ def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format
         and layer.in_channels // layer.groups < 8
         for layer in model.modules()
     )
-    return torch.contiguous_format if strikes and device.type == "cpu" else torch.channels_last
+    # On MPS many releases of PyTorch have a wrong backward of BatchNorm when the channels come last, or none:
+    # https://github.com/pytorch/pytorch/issues/175189.
+    in_order = device.type == "mps" or (strikes and device.type == "cpu")
+    return torch.contiguous_format if in_order else torch.channels_last
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
@@ -133,7 +136,9 @@ class FastLoop:
         return self.loss_sum.item() / len(order), 100 * self.wrong.item() / len(order)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor) -> None:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        in_half = self.dtype != torch.float32
+        # For MPS, older releases of PyTorch warn of float32 even where nothing is cast.
+        with torch.autocast(self.device.type, self.dtype if in_half else None, enabled=in_half):
             logits = self.model(images[batch])
         loss = F.cross_entropy(logits.float(), labels[batch])
         self.optimizer.zero_grad()

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -259,6 +260,13 @@ def test_what_a_machine_or_a_person_does_ends_in_one_line(place, error, code, wo
     monkeypatch.setattr(command_line, place, fail)
     line = ended(capsys, code, "degradation", *TINY, "--out", "here")
     assert all(word in line for word in words.split()), line
+
+
+def test_a_gpu_that_fails_is_not_told_for_one_that_is_full(monkeypatch):
+    failure = RuntimeError("CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr(command_line, "run_grid", Mock(side_effect=failure))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        main(["degradation", *TINY])
 
 
 def test_a_second_interrupt_ends_it_though_a_run_is_in_the_midst_of_an_epoch(capsys, monkeypatch):

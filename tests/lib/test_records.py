@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import warnings
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -178,6 +179,9 @@ def test_the_environment_says_hardware_and_versions_and_nothing_that_nobody_has_
     assert list(on_gpu) == [*known.split(), "capability", "tf32", "cudnn"]
     assert (on_gpu["device_name"], on_gpu["capability"]) == ("NVIDIA Imaginary 100", "7.5")
     assert {*on_gpu["tf32"]} == {"matmul", "cudnn"} and on_gpu["cudnn"]["deterministic"] is False
+    old_name = property(lambda backend: warnings.warn("Please use the new API settings", stacklevel=1) or True)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", type("Backend", (), {"allow_tf32": old_name})())
+    assert describe_environment(torch.device("cuda"))["tf32"]["matmul"], "and no warning, as PyTorch 2.9 has it"
 
 
 def git(folder: Path, *arguments: str) -> str:
