@@ -182,6 +182,11 @@ def test_paper_cifar10_without_a_gpu_says_what_it_would_cost_and_asks(capsys, mo
     assert re.search(
         r"45 runs .* would take this CPU [1-9]\d* days.*say --device cpu", refused(capsys, "paper-cifar10")
     )
+    monkeypatch.setattr(command_line, "check_engine", lambda *args: None)
+    for here, engine in ((torch.device("cuda"), "local"), (CPU, "ray")):  # whose cluster may have GPUs
+        monkeypatch.setattr(command_line, "choose_device", lambda name, here=here: here)
+        with pytest.raises(pytest.fail.Exception, match="a download was begun"):
+            main(["paper-cifar10", "--engine", engine])
 
 
 def test_a_last_batch_of_one_tiny_image_is_refused_before_any_run(grids, capsys, monkeypatch):

@@ -4,7 +4,7 @@ import copy
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock, Mock, call
 
 import pytest
 import torch
@@ -159,7 +159,13 @@ def pretended_gpu(monkeypatch) -> list[int]:
     def capture_and_note(loop, images, labels, batch):
         captured.append(len(batch))
         graph, static_batch = capture(loop, images, labels, batch)
-        graph.replay = lambda: loop._step(images, labels, static_batch)
+        sums = loop.loss_sum, loop.wrong
+
+        def replay():
+            assert loop.loss_sum is sums[0] and loop.wrong is sums[1], "a graph adds to them where they were"
+            loop._step(images, labels, static_batch)
+
+        graph.replay = replay
         return graph, static_batch
 
     def make_on_a_gpu(loop, *args, **options):
@@ -246,6 +252,12 @@ def test_cudnn_repeats_its_bits_while_a_run_trains_and_the_users_settings_stay(m
     with repeatable(CPU):  # where runs side by side would put back each other's
         assert settings() == [True, False, True, False]
     assert settings() == [True, False, True, False]
+
+    used = MagicMock()
+    monkeypatch.setattr("resnet_lib.training.repeatable", used)
+    train(RECIPE, FEW, CPU)
+    fit(build_model(RECIPE, FEW), RECIPE, FEW)
+    assert used.call_args_list == [call(CPU)] * 2, "by all that train"
 
 
 class CutOffError(Exception):

@@ -179,9 +179,19 @@ def test_the_environment_says_hardware_and_versions_and_nothing_that_nobody_has_
     assert list(on_gpu) == [*known.split(), "capability", "tf32", "cudnn"]
     assert (on_gpu["device_name"], on_gpu["capability"]) == ("NVIDIA Imaginary 100", "7.5")
     assert {*on_gpu["tf32"]} == {"matmul", "cudnn"} and on_gpu["cudnn"]["deterministic"] is False
-    old_name = property(lambda backend: warnings.warn("Please use the new API settings", stacklevel=1) or True)
-    monkeypatch.setattr(torch.backends.cuda, "matmul", type("Backend", (), {"allow_tf32": old_name})())
-    assert describe_environment(torch.device("cuda"))["tf32"]["matmul"], "and no warning, as PyTorch 2.9 has it"
+    for old_name, said in {warn_of_the_name: True, refuse_the_name: None}.items():  # as PyTorch 2.9 does
+        backend = type("Backend", (), {"allow_tf32": property(old_name)})
+        monkeypatch.setattr(torch.backends.cuda, "matmul", backend())
+        assert describe_environment(torch.device("cuda"))["tf32"]["matmul"] is said
+
+
+def warn_of_the_name(backend: object) -> bool:
+    warnings.warn("Please use the new API settings to control TF32 behavior", stacklevel=2)
+    return True
+
+
+def refuse_the_name(backend: object) -> bool:
+    raise RuntimeError("mix of the legacy and new APIs")
 
 
 def git(folder: Path, *arguments: str) -> str:
