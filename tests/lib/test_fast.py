@@ -297,14 +297,20 @@ def test_a_run_goes_on_on_another_device_with_that_devices_optimizer(tmp_path, m
 # On a GPU
 
 
+# At 0.02 the wide network makes of the last bit of a sum, or of TF32, percents of its loss.
+WIDE = {"depth": 20, "width": 16, "batch_size": 64, "lr": 0.002}
+
+
 @needs_cuda
-@pytest.mark.parametrize("settings", [*SETTINGS, {"depth": 20, "width": 16, "batch_size": 64}], ids=str)
+@pytest.mark.parametrize("settings", [*SETTINGS, WIDE], ids=str)
 def test_a_gpu_computes_captured_and_eager_what_the_readable_loop_computes_on_a_cpu(settings, monkeypatch):
-    recipe = replace(RECIPE, lr=0.02, **settings)
-    captured = Training(recipe, GPU).fast()
-    check_close(captured, Training(recipe).readable(), 5e-3, 2.01)  # TF32, usual on a GPU, has 10 bits
-    monkeypatch.setattr(FastLoop, "_replay", FastLoop._step)
-    check_close(captured, Training(recipe, GPU).fast(), 1e-4, 1.01)
+    recipe = replace(RECIPE, **{"lr": 0.02, **settings})
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # usual on a GPU, and has 10 bits
+    with repeatable(GPU):
+        captured = Training(recipe, GPU).fast()
+        check_close(captured, Training(recipe).readable(), 5e-3, 2.01)
+        monkeypatch.setattr(FastLoop, "_replay", FastLoop._step)
+        check_close(captured, Training(recipe, GPU).fast(), 1e-4, 1.01)
 
 
 @needs_cuda
