@@ -8,7 +8,7 @@ Source: PyTorch, "CUDA semantics", CUDA graphs, https://docs.pytorch.org/docs/st
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -137,8 +137,7 @@ class FastLoop:
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor) -> None:
         in_half = self.dtype != torch.float32
-        # For MPS, older releases of PyTorch warn of float32 even where nothing is cast.
-        with torch.autocast(self.device.type, self.dtype if in_half else None, enabled=in_half):
+        with torch.autocast(self.device.type, self.dtype) if in_half else nullcontext():
             logits = self.model(images[batch])
         loss = F.cross_entropy(logits.float(), labels[batch])
         self.optimizer.zero_grad()
