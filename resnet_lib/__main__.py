@@ -66,8 +66,7 @@ def ending_well(parser: Parser, kept: str = "The same command goes on.") -> Iter
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {error}. {kept}\n")
     except (MemoryError, RuntimeError) as error:
-        said = f"{type(error).__name__} {error}".lower()
-        if "memory" not in said or "illegal memory access" in said:  # which is a GPU's fault, not its size
+        if "memory" not in f"{type(error).__name__} {error}".lower().replace("illegal memory access", ""):
             raise
         parser.exit(1, f"{parser.prog}: there is too little memory for networks or batches of this size. {kept}\n")
 

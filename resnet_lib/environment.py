@@ -54,8 +54,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 def _allows_tf32(backend: Any) -> bool | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch 2.9 warns of the older names, which 2.6 has alone
+        with warnings.catch_warnings(action="ignore"):  # PyTorch 2.9 warns of the older names, which 2.6 has alone
             return bool(backend.allow_tf32)
     except RuntimeError:  # it is allowed for some operators, by the newer names
         return None

@@ -54,10 +54,9 @@ def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format
         and layer.in_channels // layer.groups < 8
         for layer in model.modules()
     )
-    # On MPS many releases of PyTorch have a wrong backward of BatchNorm when the channels come last, or none:
-    # https://github.com/pytorch/pytorch/issues/175189.
-    in_order = device.type == "mps" or (strikes and device.type == "cpu")
-    return torch.contiguous_format if in_order else torch.channels_last
+    # On MPS, BatchNorm's backward is wrong then, or fails. https://github.com/pytorch/pytorch/issues/175189
+    first = device.type == "mps" or (strikes and device.type == "cpu")
+    return torch.contiguous_format if first else torch.channels_last
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.SGD:

@@ -17,7 +17,10 @@ from resnet_lib.fast import FastLoop, choose_layout, choose_precision, make_opti
 from resnet_lib.recipes import Recipe, make_scheduler
 from resnet_lib.training import Run, build_model, fit, train, train_epoch
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:Please use the new API settings"),  # of TF32: PyTorch 2.9 to 2.11
+]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 GPU = torch.device("cuda")
