@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from resnet_lib.recipes import Recipe, plain_text
@@ -212,7 +212,7 @@ def _read_files(path: Path, folder: Path) -> Iterator[tuple[str, bytes | Excepti
             raise ValueError("it is an archive that is not read: unpack it, or ask for a zip file")
         if path.suffix.lower() != ".zip":
             with path.open("rb") as file:
-                yield place, _read(file)
+                yield place, file.read(MOST_BYTES + 1)
             return
         if path.stat().st_size > MOST_BYTES_OF_ZIP:
             raise ValueError(f"it is larger than {MOST_BYTES_OF_ZIP:,} bytes")
@@ -225,10 +225,6 @@ def _read_files(path: Path, folder: Path) -> Iterator[tuple[str, bytes | Excepti
         yield place, error
 
 
-def _read(file: IO[bytes]) -> bytes:
-    return file.read(MOST_BYTES + 1)
-
-
 def _read_member(archive: ZipFile, member: ZipInfo) -> bytes | Exception:
     if member.filename.lower().endswith(".zip"):
         return ValueError("it is a zip file within a zip file")
@@ -239,6 +235,6 @@ def _read_member(archive: ZipFile, member: ZipInfo) -> bytes | Exception:
         return ValueError(f"it is compressed by method {member.compress_type}, which is not read")
     try:
         with archive.open(member) as file:
-            return _read(file)
+            return file.read(MOST_BYTES + 1)
     except Exception as error:
         return error

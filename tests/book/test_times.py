@@ -1,31 +1,15 @@
-"""Reading and running times on the pages: the records' own, and a reader's pace."""
+"""Reading and running times on the pages."""
 
 import re
 from pathlib import Path
 
-import pytest
 import times
-from docutils import nodes
 from notebook_files import CHAPTERS, ROOT
 
 
 def words_of(page: Path) -> str:
     """The words of a page, with one space between them."""
     return " ".join(re.sub("<[^>]*>", " ", page.read_text(encoding="utf-8")).split())
-
-
-def page_of(words: int, code: int, output: int) -> nodes.document:
-    """A page of so many words, lines of code and lines of output."""
-    blocks = [nodes.literal_block(text="x = 1\n" * (code - 1) + "x", language="ipython3")] if code else []
-    blocks += [nodes.literal_block(text="1 2 3\n" * output, language="none")]
-    return nodes.document(None, None, "", nodes.paragraph(text="word " * words), *blocks)
-
-
-@pytest.mark.parametrize(
-    ("page", "minutes"), [((900, 0, 0), 5), ((901, 0, 0), 10), ((0, 90, 900), 10), ((18_000, 75, 0), 105)]
-)
-def test_code_is_read_more_slowly_than_prose_and_output_not_at_all(page, minutes):
-    assert times.minutes_to_read(page_of(*page)) == minutes
 
 
 def test_every_chapter_says_how_long_it_takes_and_the_front_page_how_long_they_take_together(site):
