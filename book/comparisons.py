@@ -60,7 +60,7 @@ COMPARISONS: list[tuple[str, str, list[tuple[str, Rows]]]] = [
     ("09_why_it_works", "Residual-56 *without* it fits at 0.2", [probe("residual, no BN, scaled")]),
     (
         "09_why_it_works",
-        "get most images right in some seeds and not in others",
+        "get nine images of ten right in some seeds and not in others",
         [probe("residual, no BN, SkipInit"), probe("plain, no BN, near identity")],
     ),
     ("09_why_it_works", "Plain-56 fails in every column", ELSEWHERE),
