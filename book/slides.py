@@ -4,6 +4,7 @@ own figures. They come with every build of the book; `make pdf` prints them, too
 It is a Sphinx extension as well.
 """
 
+import io
 import statistics
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ NAMES = ("slides", "handout")
 def svg(figure: Figure) -> str:
     """The figure as it stands in a page."""
     figure.set_size_inches(7, 3.9)
-    text = figures.save_figure(figure, "svg").decode()
+    file = io.StringIO()
+    figure.savefig(file, format="svg")
     plt.close(figure)
-    return text[text.index("<svg") :]
+    return file.getvalue()[file.getvalue().index("<svg") :]
 
 
 def facts() -> dict[str, Any]:

@@ -49,8 +49,8 @@ def best_rate(rows: Sequence[Row]) -> tuple[float, bool]:
     return best, all(first[edge][0] > first[best][0] for edge in (min(first), max(first)))
 
 
-def best_inside(rows: Sequence[Row], column: str = "train_error") -> list[float]:
-    """What the seeds have at the best rate of a sweep, which must lie inside and be tried with every seed.
+def best_inside(rows: Sequence[Row]) -> list[float]:
+    """The seeds' training errors at the best rate of a sweep, which must lie inside and be tried with every seed.
 
     Raises:
         ValueError: it lies at an edge, or a seed is missing; the sentence says of which network.
@@ -60,7 +60,7 @@ def best_inside(rows: Sequence[Row], column: str = "train_error") -> list[float]
     if not inside or len(at_best) < len(SEEDS):
         why = f"has {len(at_best)} of {len(SEEDS)} seeds" if inside else "lies at the edge of its sweep"
         raise ValueError(f"the best rate {best:g} of {rows[0]['unit']} {why}: no comparison rests on it")
-    return [row[column] for row in at_best]
+    return [row["train_error"] for row in at_best]
 
 
 def next_units(rows: Sequence[Row], network: Unit, start: Sequence[float], limits: Sequence[float]) -> list[Unit]:
