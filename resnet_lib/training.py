@@ -17,8 +17,9 @@ from resnet_lib.fast import FastLoop, choose_layout, make_optimizer, repeatable,
 from resnet_lib.files import refuse
 from resnet_lib.networks import CifarResNet, cifar_resnet
 from resnet_lib.parallel import seeded
-from resnet_lib.recipes import Recipe, make_scheduler
+from resnet_lib.recipes import Recipe
 from resnet_lib.records import Record, finite_or_none
+from resnet_lib.schedules import make_scheduler
 
 OnEpoch = Callable[[int, float | None], None]  # called with epochs done since the last call, and the last one's loss
 

@@ -48,10 +48,11 @@ resnet_lib/augment.py
     => padded[:, :, : -2 * PADDING, : -2 * PADDING] = images
   the same crops in every epoch: held.copy_(drawn) => held.copy_(held)
 resnet_lib/recipes.py
-  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
   True counts as 1: isinstance(value, kind) and not isinstance(value, bool) => isinstance(value, kind)
   two layers are a network: if depth < 8 or => if depth < 2 or
   another digest in the file name: digest[:8] => digest[-8:]
+resnet_lib/schedules.py
+  learning rate falls a step late: (step >= total_steps / 2) => (step > total_steps / 2)
 resnet_lib/datasets.py
   mean over the test images: return self.train_images.float().mean( => return self.test_images.float().mean(
   deviation of 0: return deviation.where(deviation > 0, 1.0) => return deviation

@@ -20,7 +20,8 @@ from torch import nn
 
 from resnet_lib.datasets import Dataset, load_dataset
 from resnet_lib.fast import make_optimizer
-from resnet_lib.recipes import Recipe, make_scheduler
+from resnet_lib.recipes import Recipe
+from resnet_lib.schedules import make_scheduler
 from resnet_lib.training import build_model, evaluate, train
 
 CPU = torch.device("cpu")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from resnet_lib.augment import AugmentedImages
 from resnet_lib.checkpoints import find_checkpoint, save_checkpoint
 from resnet_lib.fast import FastLoop, choose_layout, choose_precision, make_optimizer, repeatable
-from resnet_lib.recipes import Recipe, make_scheduler
+from resnet_lib.recipes import Recipe
+from resnet_lib.schedules import make_scheduler
 from resnet_lib.training import Run, build_model, fit, train, train_epoch
 
 pytestmark = [

@@ -16,8 +16,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from resnet_lib import training
-from resnet_lib.recipes import PAPER_CIFAR10, Recipe, make_scheduler
+from resnet_lib.recipes import PAPER_CIFAR10, Recipe
 from resnet_lib.records import Record, load_record, save_record
+from resnet_lib.schedules import make_scheduler
 from resnet_lib.training import (
     Run,
     build_model,
