@@ -9,6 +9,7 @@ import ast
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from resnet_course.classroom import (
     variant,
 )
 
+import resnet_lib
 from definitions import Verdict, definitions, judge_apart
 from resnet_lib.datasets import load_dataset
 from resnet_lib.experiments import run_grid
@@ -50,6 +52,7 @@ LONGEST = 1200  # letters of what a test or an error says: a report on a block b
 ANSWERS = "answers.json"
 
 HERE = str(Path(__file__).resolve().parent)
+LIBRARY = str(Path(resnet_lib.__file__).parents[1])
 COLLECT = f"""
 import sys
 for name in list(sys.modules):
@@ -268,10 +271,15 @@ def run_notebook(notebook: Any, cell_seconds: float, notebook_seconds: float) ->
         extra_arguments=["--log-level=ERROR"],
     )
     client.log.disabled = True
+    # First the library, then what lies beside the notebook and may have its name.
+    path = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 
     async def execute() -> None:
         try:
-            await asyncio.wait_for(client.async_execute(), notebook_seconds)
+            await asyncio.wait_for(
+                client.async_execute(env={**os.environ, "PYTHONPATH": path}),
+                notebook_seconds,
+            )
         finally:  # also of a cell that takes no interrupt
             if client.kc:
                 client.kc.stop_channels()
