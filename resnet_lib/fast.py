@@ -8,7 +8,7 @@ Source: PyTorch, "CUDA semantics", CUDA graphs, https://docs.pytorch.org/docs/st
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,8 +41,8 @@ def choose_layout(model: nn.Module, device: torch.device) -> torch.memory_format
     """The order of an image's values in memory that the model is trained in: channels last, which is faster, or not.
 
     >>> from resnet_lib.networks import cifar_resnet
-    >>> choose_layout(cifar_resnet(8, "B", width=4), torch.device("cpu"))
-    torch.contiguous_format
+    >>> [choose_layout(cifar_resnet(8, "B", width=4), torch.device(name)) for name in ("cpu", "mps", "cuda")]
+    [torch.contiguous_format, torch.contiguous_format, torch.channels_last]
     """
     # On CPUs without AVX-512 oneDNN's backward of such a convolution writes past its memory when the channels come
     # last: wrong gradients, or a crash. https://github.com/oneapi-src/oneDNN/issues/6035. The network decides, not the
@@ -106,7 +106,7 @@ class FastLoop:
         self.model = model
         self.optimizer = optimizer
         self.capture = capture
-        self.dtype = getattr(torch, precision)
+        self.half = None if precision == "float32" else getattr(torch, precision)  # MPS would warn of float32
         self.device = next(model.parameters()).device
         self.loss_sum = torch.zeros((), device=self.device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -135,8 +135,7 @@ class FastLoop:
         return self.loss_sum.item() / len(order), 100 * self.wrong.item() / len(order)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor) -> None:
-        in_half = self.dtype != torch.float32
-        with torch.autocast(self.device.type, self.dtype) if in_half else nullcontext():
+        with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
             logits = self.model(images[batch])
         loss = F.cross_entropy(logits.float(), labels[batch])
         self.optimizer.zero_grad()

@@ -29,7 +29,7 @@ PLAIN, RESIDUAL = "#D55E00", "#0072B2"
 # From the shallowest network to the deepest; the ends are as light and as dark as the two contrasts allow.
 SHADES = {"plain": ["#E8751A", PLAIN, "#A64700"], "residual": ["#4699D4", RESIDUAL, "#0067A1"]}
 
-CURVE_LABELS = {"train_loss": "training loss", "train_error": "training error (%)", "test_error": "test error (%)"}
+CURVE_LABELS = {"train_error": "training error (%)", "test_error": "test error (%)"}
 # How each curve is drawn: the eye belongs to the test error, as in the paper's figure.
 TRAINING_CURVES: dict[str, dict[str, Any]] = {
     "train_error": {"linewidth": 1.0, "linestyle": (0, (4, 2))},
@@ -95,8 +95,8 @@ def plot_error_against_depth(records: Iterable[Record], title: str) -> Figure:
     return figure
 
 
-def plot_curves(records: Iterable[Record], title: str, curve: str = "train_error") -> Figure:
-    """One curve a run over its epochs: the error in percent, or the loss with ``curve="train_loss"``.
+def plot_curves(records: Iterable[Record], title: str) -> Figure:
+    """The training error in percent over the epochs, a curve a run.
 
     Networks are told apart by colour and depths by the weight of the line, in the manner of the paper's figure 6.
     """
@@ -105,7 +105,7 @@ def plot_curves(records: Iterable[Record], title: str, curve: str = "train_error
     figure, axes = plt.subplots()
     ends = []
     for (shortcut, depth), runs in sorted(networks.items(), key=lambda item: item[0][1]):
-        values = _curves(runs, curve)  # (runs, epochs)
+        values = _curves(runs, "train_error")  # (runs, epochs)
         epochs = range(1, values.shape[1] + 1)
         weight = 1.0 + 1.6 * depths.index(depth) / max(1, len(depths) - 1)
         axes.plot(epochs, values.T, color=colour_of(shortcut), linewidth=weight, alpha=0.8)
@@ -113,7 +113,7 @@ def plot_curves(records: Iterable[Record], title: str, curve: str = "train_error
         ends.append((epochs[-1], values[:, -1].mean(), name, colour_of(shortcut)))
     axes.set_ylim(bottom=0)
     _label_line_ends(axes, ends)
-    axes.set(title=title, xlabel="epoch", ylabel=CURVE_LABELS[curve])
+    axes.set(title=title, xlabel="epoch", ylabel=CURVE_LABELS["train_error"])
     return figure
 
 

@@ -10,6 +10,7 @@ from benchmarks import __main__ as command_line
 from benchmarks import rows
 from benchmarks.measure import Goal, Result, Row
 from benchmarks.usual import PilImages, pil_loader, usual_loop
+from torch import nn
 
 from resnet_lib.datasets import Dataset
 from resnet_lib.training import build_model
@@ -28,6 +29,19 @@ CPU = torch.device("cpu")
 def test_the_verdict_judges_the_median(goal, ratios, verdict):
     row = Row("made", "ours / theirs", "images/s", goal, None, 1)
     assert Result(row, [(ratio, 1.0) for ratio in ratios]).verdict == verdict
+
+
+def holding(mebibytes: int) -> nn.Module:
+    """A small network, and so many MiB of weights that get no gradient."""
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+    model.register_buffer("weights", torch.zeros(mebibytes * 2**18))
+    return model
+
+
+def test_peak_memory_counts_every_mebibyte_of_a_network(monkeypatch):
+    monkeypatch.setattr(rows, "RESNET50", {"ours": lambda: holding(4), "theirs": lambda: holding(7)})
+    ours, theirs = (side() for side in rows.resnet50_memory(CPU, 1))
+    assert theirs - ours == 3 and 4 < ours < 7  # MiB; the images take one and a half
 
 
 def test_the_usual_loop_trains_on_normalised_pixels():

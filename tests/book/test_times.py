@@ -3,13 +3,23 @@
 import re
 from pathlib import Path
 
+import pytest
 import times
+from docutils import nodes
 from notebook_files import CHAPTERS, ROOT
 
 
 def words_of(page: Path) -> str:
     """The words of a page, with one space between them."""
     return " ".join(re.sub("<[^>]*>", " ", page.read_text(encoding="utf-8")).split())
+
+
+@pytest.mark.parametrize(("words", "code", "minutes"), [(900, 0, 5), (901, 0, 10), (0, 90, 10), (18_000, 75, 105)])
+def test_code_is_read_more_slowly_than_prose_and_output_not_at_all(words, code, minutes):
+    blocks = [nodes.literal_block(text="1 2 3\n" * 900, language="none")]
+    blocks += [nodes.literal_block(text="x = 1\n" * (code - 1) + "x", language="ipython3")] if code else []
+    page = nodes.document(None, None, "", nodes.paragraph(text="word " * words), *blocks)
+    assert times.minutes_to_read(page) == minutes
 
 
 def test_every_chapter_says_how_long_it_takes_and_the_front_page_how_long_they_take_together(site):

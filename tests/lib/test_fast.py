@@ -136,10 +136,6 @@ def test_a_cpus_precision_is_bfloat16_only_with_instructions_for_it(monkeypatch,
     assert choose_precision(CPU) == choose_precision(torch.device("mps")) == "float32"
 
 
-def test_on_mps_the_channels_come_first():
-    assert choose_layout(build_model(RECIPE, FEW), torch.device("mps")) == torch.contiguous_format
-
-
 # The captured graph, pretended: what surrounds the capture must put everything back, on whatever device
 
 

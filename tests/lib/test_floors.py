@@ -12,7 +12,7 @@ NEED_TORCH_ALONE = {"recipes", "blocks", "networks", "arithmetic"}
 LIBRARY, COURSE, EXTENSIONS = (ROOT / folder for folder in ("resnet_lib", "resnet_course", "book/_ext"))
 LONGEST_FILE = {LIBRARY: 250, COURSE: 300}  # lines
 # Lines of Python; the house is to grow smaller still: 2300, 4000, 1500 and 9000.
-MOST_LINES = {LIBRARY: 3153, COURSE: 5989, EXTENSIONS: 1991, ROOT / "tests": 12194}
+MOST_LINES = {LIBRARY: 3152, COURSE: 5989, EXTENSIONS: 1991, ROOT / "tests": 12194}
 
 
 def files(folder: Path) -> list[Path]:

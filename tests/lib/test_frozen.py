@@ -16,25 +16,11 @@ NAMES = {
     "digits-residual-C-20-seed0-67405799.json": Recipe(
         shortcut="C", lr=1, momentum=0, weight_decay=0, precision="float16"
     ),
-    "others-residual-B-14-seed1-2bbe10f8.json": Recipe(  # no field has its default
-        dataset="others",
-        depth=14,
-        shortcut="B",
-        seed=1,
-        width=16,
-        epochs=3,
-        batch_size=64,
-        lr=0.2,
-        momentum=0.8,
-        weight_decay=0.0,
-        schedule="steps",
-        warm_up=True,
-        augment=True,
-        images=1000,
-        held_out=100,
-        precision="bfloat16",
-    ),
-}
+    "others-residual-B-14-seed1-2bbe10f8.json": Recipe(
+        dataset="others", depth=14, shortcut="B", seed=1, width=16, epochs=3, batch_size=64, lr=0.2, momentum=0.8,
+        weight_decay=0.0, schedule="steps", warm_up=True, augment=True, images=1000, held_out=100, precision="bfloat16",
+    ),  # no field has its default
+}  # fmt: skip
 # Depth 8, two epochs of the digits: (width, seed, shortcut): training and test error in %, loss of each epoch.
 FIGURES = {
     (2, 0, "none"): (58.39, 57.78, 2.2587, 2.0152),
